@@ -1,0 +1,18 @@
+"""Recurrent sequence models in JAX: a cell is ten lines of mathematics, the rest is derived from it."""
+
+from jaxrnn import cells as cells
+from jaxrnn import initializers as initializers
+from jaxrnn.backends import Associative as Associative
+from jaxrnn.backends import ChunkedScan as ChunkedScan
+from jaxrnn.backends import Scan as Scan
+from jaxrnn.cell import Cell as Cell
+from jaxrnn.cell import GatedCell as GatedCell
+from jaxrnn.cell import GatedParams as GatedParams
+from jaxrnn.cell import HiddenCarry as HiddenCarry
+from jaxrnn.cell import LinearCell as LinearCell
+from jaxrnn.cells import *  # noqa: F403
+from jaxrnn.errors import UnsupportedBackend as UnsupportedBackend
+from jaxrnn.sequence import Bidirectional as Bidirectional
+from jaxrnn.sequence import Stack as Stack
+from jaxrnn.unroll import explain as explain
+from jaxrnn.unroll import unroll as unroll

@@ -1,0 +1,101 @@
+"""Linear cells in parallel over time, by an associative scan whose gradient is the same scan reversed."""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Inexact, PyTree
+
+from jaxrnn.backends.base import Backend, Steps, finish, fresh_carry, project
+from jaxrnn.cell import Cell, HiddenCarry, LinearCell
+from jaxrnn.numerics import carry_dtype, select
+
+
+def _compose(earlier, later):
+    """The map h -> a h + b of two stretches; behind a reset, nothing of the earlier one is read, NaN neither."""
+    (a1, b1, reset1), (a2, b2, reset2) = earlier, later
+    if reset2 is None:
+        return a2 * a1, a2 * b1 + b2, None
+    return select(reset2, a2, a2 * a1), a2 * select(reset2, jnp.zeros_like(b1), b1) + b2, reset1 | reset2
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def linear_scan(
+    a: Inexact[Array, "time ..."],
+    b: Inexact[Array, "time ..."],
+    h0: Inexact[Array, "..."],
+    resets: Bool[Array, "time ..."] | None,
+    reverse: bool,
+) -> Inexact[Array, "time ..."]:
+    """All h_t = a_t * h_{t-1} + b_t in O(log time) depth; where `resets` holds, h_{t-1} counts as zero."""
+    if a.shape[0] == 0:
+        return b
+    first = -1 if reverse else 0
+    start = h0 if resets is None else select(resets[first], jnp.zeros_like(h0), h0)
+    b = b.at[first].add(a[first] * start)
+    return lax.associative_scan(_compose, (a, b, resets), reverse=reverse)[1]
+
+
+def _previous(hs, h0, resets, reverse: bool):
+    """h_{t-1} for every t, as the step at t saw it."""
+    ordered = [hs[1:], h0[None]] if reverse else [h0[None], hs[:-1]]
+    before = jnp.concatenate(ordered) if hs.shape[0] else hs
+    return before if resets is None else select(resets, jnp.zeros_like(before), before)
+
+
+def _linear_scan_forward(a, b, h0, resets, reverse: bool):
+    hs = linear_scan(a, b, h0, resets, reverse)
+    return hs, (a, h0, resets, hs)
+
+
+def _linear_scan_backward(reverse: bool, residuals, d_hs):
+    """Adjoint: l_t = g_t + a_{t+1} l_{t+1}, the same recurrence against time (JAX's cotangents take no conjugate)."""
+    a, h0, resets, hs = residuals
+    if a.shape[0] == 0:
+        return jnp.zeros_like(a), d_hs, jnp.zeros_like(h0), None
+    zero = jnp.zeros_like(h0)
+    later_a = _previous(a, zero, None, not reverse)
+    later_resets = None if resets is None else _previous(resets, jnp.zeros_like(resets[0]), None, not reverse)
+    adjoints = linear_scan(later_a, d_hs, zero, later_resets, not reverse)
+    first = -1 if reverse else 0
+    d_h0 = a[first] * adjoints[first]
+    if resets is not None:
+        d_h0 = select(resets[first], zero, d_h0)
+    return adjoints * _previous(hs, h0, resets, reverse), adjoints, d_h0, None
+
+
+linear_scan.defvjp(_linear_scan_forward, _linear_scan_backward)
+
+
+@dataclass(frozen=True)
+class Associative(Backend):
+    """A parallel scan over time for linear cells, in O(log time) depth, with the gradient of an exact adjoint.
+
+    Reverse mode to any order; forward mode needs Scan().
+    """
+
+    def refuses(self, cell: Cell, xs: PyTree) -> str | None:
+        """Refuses cells that are not linear in their carry."""
+        if isinstance(cell, LinearCell):
+            return None
+        return f"{type(cell).__name__} is not a LinearCell: its step is not linear in the carry"
+
+    def run(self, cell: LinearCell, params, carry, steps: Steps, reverse: bool):
+        """See Backend."""
+        us = project(cell, params, steps)
+        wide = cell.widen(params, carry_dtype(steps.dtype))
+        a, b = cell.coefficients(wide, us)
+        a = jnp.broadcast_to(a, b.shape)
+        fresh = fresh_carry(cell, steps).h
+        if steps.active is not None:
+            a = select(steps.active, a, jnp.ones_like(a))
+            b = select(steps.active, b, jnp.zeros_like(b))
+        if steps.resets is not None:
+            b = select(steps.resets, b + a * fresh, b)
+        hs = linear_scan(a, b, carry.h, steps.resets, reverse)
+        ys = finish(cell.readout(wide, hs, us), steps.active, steps.dtype)
+        if steps.time == 0:
+            return carry, ys
+        return HiddenCarry(hs[0 if reverse else -1]), ys

@@ -1,0 +1,105 @@
+"""What a backend is, and the pieces that all of them share: which steps act, projection, restart, output."""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+from jaxrnn.cell import Cell
+from jaxrnn.numerics import carry_dtype, cast, select, zero_unless
+
+
+class Steps(NamedTuple):
+    """A sequence and what acts in it; every leaf has time as its first axis.
+
+    `active` (time, *batch) or (time,): False leaves the carry as it is; None stands for True everywhere.
+    `resets` (time, *batch): the carry starts afresh before this step, in the order of the run; None for never.
+    """
+
+    xs: PyTree
+    active: Bool[Array, "time ..."] | None
+    resets: Bool[Array, "time *batch"] | None
+
+    @property
+    def time(self) -> int:
+        """Number of steps."""
+        return jax.tree.leaves(self.xs)[0].shape[0]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The dtype of the inputs, and so of the outputs."""
+        return jax.tree.leaves(self.xs)[0].dtype
+
+    def split(self, length: int) -> "Steps":
+        """Balanced pieces of at most `length` steps, (pieces, steps, ...); what the last one lacks is inactive."""
+        time = self.time
+        pieces = -(-time // length)
+        padded = pieces * -(-time // pieces)
+        active = self.active
+        if padded > time and active is None:
+            active = jnp.ones(time, bool)
+
+        def leaf(x):
+            x = jnp.pad(x, [(0, padded - time)] + [(0, 0)] * (x.ndim - 1)) if padded > time else x
+            return x.reshape(pieces, padded // pieces, *x.shape[1:])
+
+        return jax.tree.map(leaf, self._replace(active=active))
+
+
+def join(tree: PyTree, time: int) -> PyTree:
+    """Undoes Steps.split: (pieces, steps, ...) to (time, ...)."""
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:time], tree)
+
+
+def project(cell: Cell, params, steps: Steps) -> PyTree:
+    """The projections in the carry's precision, inputs at inactive steps taken as zero."""
+    return cast(cell.project(params, zero_unless(steps.active, steps.xs)), carry_dtype(steps.dtype))
+
+
+def fresh_carry(cell: Cell, steps: Steps) -> PyTree:
+    """The carry that a reset starts from, without batch axes: batch entries start alike."""
+    return cell.init_carry((), carry_dtype(steps.dtype))
+
+
+def restart(fresh, resets, carry) -> PyTree:
+    """The fresh carry where `resets` holds, the given one elsewhere."""
+    return carry if resets is None else select(resets, fresh, carry)
+
+
+def finish(ys: PyTree, active, dtype) -> PyTree:
+    """Outputs in the dtype of the inputs, zero where nothing acts."""
+    return cast(zero_unless(active, ys), dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend(abc.ABC):
+    """A way to run a recurrence over a sequence, with its options. Equal backends hash equal: no retrace."""
+
+    def __new__(cls, *args: Any, **options: Any):
+        """Names the options there are when an unknown one is given."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name, value in options.items():
+            if name not in known:
+                raise TypeError(
+                    f"{cls.__name__}: unknown option `{name}`={value!r}. "
+                    f"Options: {', '.join(known) or 'none'}."
+                )
+        return super().__new__(cls)
+
+    def _check_positive(self, **values: int | None) -> None:
+        for name, value in values.items():
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(
+                    f"{type(self).__name__}: `{name}` must be a whole number of at least 1, got {value!r}."
+                )
+
+    @abc.abstractmethod
+    def refuses(self, cell: Cell, xs: PyTree) -> str | None:
+        """Why this backend cannot run this cell on such inputs, in words; None if it can."""
+
+    @abc.abstractmethod
+    def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
+        """The recurrence over all steps: (last carry, outputs)."""

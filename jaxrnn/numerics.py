@@ -1,0 +1,65 @@
+"""Dtypes, products and selections with the rules that every floor of the kit shares.
+
+The carry is float32 for 16-bit inputs, else the inputs' dtype (its complex counterpart in complex
+cells), and products of 16-bit operands accumulate in float32. Nothing is promoted silently.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact, PyTree
+
+
+def carry_dtype(dtype) -> jnp.dtype:
+    """The real dtype of a carry for inputs of `dtype`: float32 for 16-bit inputs, else `dtype`."""
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
+def complex_dtype(dtype) -> jnp.dtype:
+    """The complex counterpart of a real dtype: complex64 for float32, complex128 for float64."""
+    return jnp.dtype(jnp.complex128 if jnp.finfo(dtype).bits == 64 else jnp.complex64)
+
+
+def real_dtype(tree: PyTree) -> jnp.dtype:
+    """The real dtype behind the first leaf of a tree of real or complex arrays."""
+    return jnp.finfo(jax.tree.leaves(tree)[0].dtype).dtype
+
+
+def cast(tree: PyTree, dtype) -> PyTree:
+    """The tree with real leaves in `dtype` and complex leaves in its complex counterpart.
+
+    Integer, boolean and key leaves are left as they are.
+    """
+
+    def leaf(x):
+        if jnp.issubdtype(x.dtype, jnp.complexfloating):
+            return x.astype(complex_dtype(dtype))
+        return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(leaf, tree)
+
+
+def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"]) -> Inexact[Array, "..."]:
+    """`x @ weight` with x taken in the weight's dtype and the sum kept in at least float32."""
+    return jnp.matmul(x.astype(weight.dtype), weight, preferred_element_type=carry_dtype(weight.dtype))
+
+
+def select(mask, on_true: PyTree, on_false: PyTree) -> PyTree:
+    """Leaf by leaf `where(mask, on_true, on_false)`, the mask spread over trailing axes.
+
+    A mask of None stands for True everywhere and costs nothing.
+    """
+    if mask is None:
+        return on_true
+
+    def leaf(a, b):
+        spread = mask.reshape(mask.shape + (1,) * (max(jnp.ndim(a), jnp.ndim(b)) - mask.ndim))
+        return jnp.where(spread, a, b)
+
+    return jax.tree.map(leaf, on_true, on_false)
+
+
+def zero_unless(mask, tree: PyTree) -> PyTree:
+    """The tree where the mask holds, zeros elsewhere; blocks NaN in value and in gradient."""
+    if mask is None:
+        return tree
+    return select(mask, tree, jax.tree.map(lambda x: jnp.zeros((), x.dtype), tree))

@@ -96,6 +96,12 @@ def _sum(a, b):
     return jax.tree.map(jnp.add, a, b)
 
 
+def _recurrent_adjoint(hs, dvs, recurrent):
+    dv = jnp.concatenate(dvs, axis=-1)
+    lead = tuple(range(hs.ndim-1))
+    return lax.dot_general(hs, dv, ((lead, lead), ((), ())))
+
+
 def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, residuals):
     params, recurrent, pointwise = weights
     d_carry, d_weights = cotangents
@@ -107,7 +113,7 @@ def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, 
         return jnp.concatenate([rest[1:], first] if reverse else [first, rest[:-1]])
 
     befores = restart(fresh, steps.resets, jax.tree.map(shift, start, carries))
-    vs, product_vjp = jax.vjp(lambda r: recurrent_product(befores.h, r, cell.gates), recurrent)
+    vs = recurrent_product(befores.h, recurrent, cell.gates)
     if _has_plain_output(cell):
         d_outputs = finish(d_ys, steps.active, carry_dtype(steps.dtype))
     else:
@@ -142,7 +148,7 @@ def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, 
     d_params, d_xs = project_vjp(dus)
     if not _has_plain_output(cell):
         d_params = _sum(d_params, d_params_direct)
-    d_weights = _sum(d_weights, cast((d_params, product_vjp(dvs)[0], d_pointwise), carry_dtype(steps.dtype)))
+    d_weights = _sum(d_weights, cast((d_params, _recurrent_adjoint(befores.h, dvs, recurrent), d_pointwise), carry_dtype(steps.dtype)))
     return (d_carry, d_weights), d_xs
 
 

@@ -1,5 +1,7 @@
 """Recurrent sequence models in JAX: a cell is ten lines of mathematics, the rest is derived from it."""
 
+import importlib
+
 from jaxrnn import cells as cells
 from jaxrnn import initializers as initializers
 from jaxrnn.backends import Associative as Associative
@@ -16,3 +18,12 @@ from jaxrnn.sequence import Bidirectional as Bidirectional
 from jaxrnn.sequence import Stack as Stack
 from jaxrnn.unroll import explain as explain
 from jaxrnn.unroll import unroll as unroll
+
+_LAZY = ("data", "gradients", "tasks")
+
+
+def __getattr__(name: str):
+    """Loads the higher floors on first use, so that `import jaxrnn` stays light."""
+    if name in _LAZY:
+        return importlib.import_module(f"jaxrnn.{name}")
+    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")

@@ -5,7 +5,7 @@ of arrays, and `carry.h` is the hidden state. Whoever writes a cell writes its m
 """
 
 import abc
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,8 @@ class Cell(abc.ABC):
         super().__init_subclass__(**kwargs)
         own = {name for name in cls.__dict__ if name in cls.derived and "derived" not in cls.__dict__}
         if own:
-            raise TypeError(f"{cls.__name__}: {', '.join(sorted(own))} is derived from the cell's other methods; remove it.")
+            names = ", ".join(sorted(own))
+            raise TypeError(f"{cls.__name__}: {names} is derived from the cell's other methods; remove it.")
 
     @property
     @abc.abstractmethod
@@ -53,19 +54,19 @@ class Cell(abc.ABC):
         """Features of one output."""
 
     @abc.abstractmethod
-    def init(self, key, input_size: int, dtype=jnp.float32):
+    def init(self, key, input_size: int, dtype=jnp.float32) -> Any:
         """Draws parameters for inputs of `input_size` features."""
 
     @abc.abstractmethod
-    def init_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32):
+    def init_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Any:
         """The carry a sequence starts from."""
 
     @abc.abstractmethod
-    def project(self, params, xs):
+    def project(self, params, xs) -> Any:
         """All work that needs no carry, (..., features) -> us, for any leading axes."""
 
     @abc.abstractmethod
-    def advance(self, params, carry, u):
+    def advance(self, params, carry, u) -> Any:
         """The carry after one step."""
 
     def output(self, params, carry, u):
@@ -122,7 +123,7 @@ class GatedCell(Cell):
         check_hidden_size(self)
 
     @abc.abstractmethod
-    def update(self, pointwise, carry, u, v):
+    def update(self, pointwise, carry, u, v) -> Any:
         """The new carry from u and v, tuples of `gates` arrays (*batch, hidden); u may hold more (noise)."""
 
     @property
@@ -183,11 +184,11 @@ class LinearCell(Cell):
     derived = ("step", "advance", "output")
 
     @abc.abstractmethod
-    def coefficients(self, params, us):
+    def coefficients(self, params, us) -> tuple[Array, Array]:
         """(a, b) for every step in us."""
 
     @abc.abstractmethod
-    def readout(self, params, hs, us):
+    def readout(self, params, hs, us) -> Any:
         """The outputs for hidden states hs."""
 
     @final

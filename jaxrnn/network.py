@@ -25,5 +25,5 @@ class Network(abc.ABC):
         """Carries of every part."""
 
     @abc.abstractmethod
-    def unroll_with(self, unroll: Callable, params, xs: PyTree, carry, how: dict[str, Any]):
+    def unroll_with(self, unroll: Callable, params, xs: PyTree, carry, how: dict[str, Any]) -> tuple[Any, Any]:
         """(carry, ys), every part unrolled by `unroll` with the keyword arguments `how`."""

@@ -14,7 +14,7 @@ def _parts(network: Network, name: str, values, count: int) -> tuple:
     if not isinstance(values, tuple) or len(values) != count:
         got = f"{len(values)} entries" if isinstance(values, tuple) else f"a {type(values).__name__}"
         raise ValueError(
-            f"unroll: `{name}` of a {type(network).__name__} must be a tuple of {count}, one for each part, got {got}. "
+            f"`{name}` of a {type(network).__name__} must be a tuple of {count}, one for each part, got {got}. "
             f"Build it with its init{'_carry' if name == 'carry' else ''}."
         )
     return values

@@ -33,7 +33,7 @@ class Explanation:
         return "\n".join(lines + [f"    not {backend}: {reason}" for backend, reason in self.refused])
 
 
-def explain(cell: Cell, xs: PyTree, *, backend: Backend | None = None) -> Explanation:
+def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
     """Tells which backend `unroll` would run for a cell and inputs, and why each better one would not.
 
     For a Stack or Bidirectional ask for each of its cells: each is unrolled, and so chosen, by itself.
@@ -49,13 +49,13 @@ def explain(cell: Cell, xs: PyTree, *, backend: Backend | None = None) -> Explan
     if backend is not None:
         if not isinstance(backend, Backend):
             raise TypeError(
-                f"unroll: `backend` must be a backend such as jaxrnn.Scan() or jaxrnn.ChunkedScan(), got {backend!r}. "
+                f"`backend` must be a backend such as jaxrnn.Scan() or jaxrnn.ChunkedScan(), got {backend!r}. "
                 "Leave it None to take the best one."
             )
         reason = backend.refuses(cell, xs)
         if reason is not None:
             raise UnsupportedBackend(
-                f"unroll: `backend` {backend} cannot run {cell}: {reason}. "
+                f"`backend` {backend} cannot run {cell}: {reason}. "
                 "Leave `backend` None, or name one that can; jaxrnn.explain(cell, xs) lists them."
             )
         return Explanation(cell, backend)
@@ -69,7 +69,7 @@ def explain(cell: Cell, xs: PyTree, *, backend: Backend | None = None) -> Explan
 
 
 def unroll(
-    cell: Cell | Network,
+    cell,
     params: PyTree,
     xs: PyTree,
     carry: PyTree = None,
@@ -78,7 +78,7 @@ def unroll(
     mask=None,
     resets=None,
     reverse: bool = False,
-    backend: Backend | None = None,
+    backend=None,
 ):
     """Runs a cell over a sequence: `(carry, ys)`, the carry after the last step of the run and all outputs.
 
@@ -126,7 +126,7 @@ def unroll(
         how = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse, "backend": backend}
         return cell.unroll_with(unroll, params, xs, carry, how)
     if not isinstance(cell, Cell):
-        raise TypeError(f"unroll: `cell` must be a Cell, Stack or Bidirectional, got {cell!r}.")
+        raise TypeError(f"`cell` must be a Cell, Stack or Bidirectional, got {cell!r}.")
     validation.check_params(type(cell).__name__, params, dtype)
     validation.check_projection(cell, params, xs)
     if carry is None:

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 from jaxtyping import PyTree
 
 from jaxrnn.numerics import carry_dtype
@@ -17,25 +18,25 @@ def check_inputs(xs: PyTree) -> tuple[int, ...]:
     """The batch shape of xs, leaves (time, *batch, features) of one floating dtype."""
     leaves = jax.tree.leaves(xs)
     if not leaves:
-        raise ValueError("unroll: `xs` holds no arrays. Pass an array (time, *batch, features), or a pytree of such.")
+        raise ValueError("`xs` holds no arrays. Pass an array (time, *batch, features), or a pytree of such.")
     for leaf in leaves:
         if leaf.ndim < 2:
             raise ValueError(
-                f"unroll: `xs` must be (time, *batch, features), got shape {leaf.shape}. "
+                f"`xs` must be (time, *batch, features), got shape {leaf.shape}. "
                 "Add the missing axis, for example xs[..., None] for one feature."
             )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(
-                f"unroll: `xs` must be real floating point, got {leaf.dtype}. "
+                f"`xs` must be real floating point, got {leaf.dtype}. "
                 "Convert it, for example xs.astype(jnp.float32), or jax.nn.one_hot for indices."
             )
         if leaf.dtype != leaves[0].dtype:
             raise TypeError(
-                f"unroll: all of `xs` must have one dtype, got {leaves[0].dtype} and {leaf.dtype}. Cast one of them."
+                f"all of `xs` must have one dtype, got {leaves[0].dtype} and {leaf.dtype}. Cast one of them."
             )
         if leaf.shape[:-1] != leaves[0].shape[:-1]:
             raise ValueError(
-                "unroll: all of `xs` must share (time, *batch), "
+                "all of `xs` must share (time, *batch), "
                 f"got shapes {leaves[0].shape} and {leaf.shape}. Broadcast the smaller one."
             )
     return leaves[0].shape[1:-1]
@@ -46,7 +47,7 @@ def check_params(name: str, params: PyTree, dtype) -> None:
     for leaf in jax.tree.leaves(params):
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.finfo(leaf.dtype).dtype != dtype:
             raise TypeError(
-                f"unroll: `params` of {name} hold {leaf.dtype} while `xs` is {dtype}. Cast one of them, "
+                f"`params` of {name} hold {leaf.dtype} while `xs` is {dtype}. Cast one of them, "
                 f"for example jax.tree.map(lambda p: p.astype(xs.dtype), params)."
             )
 
@@ -57,7 +58,7 @@ def check_projection(cell, params: PyTree, xs: PyTree) -> None:
         jax.eval_shape(cell.project, params, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"unroll: `xs` {_describe(xs)} does not fit `params` of {type(cell).__name__}, {_describe(params)}. "
+            f"`xs` {_describe(xs)} does not fit `params` of {type(cell).__name__}, {_describe(params)}. "
             "Build them with cell.init(key, xs.shape[-1], xs.dtype)."
         ) from error
 
@@ -69,7 +70,7 @@ def check_carry(cell, carry: PyTree, batch_shape: tuple[int, ...], dtype) -> Non
         chex.assert_trees_all_equal_shapes_and_dtypes(carry, expected)
     except (AssertionError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"unroll: `carry` of {type(cell).__name__} must be {_describe(expected)} for `xs` with batch shape "
+            f"`carry` of {type(cell).__name__} must be {_describe(expected)} for `xs` with batch shape "
             f"{batch_shape} and dtype {dtype}, got {_describe(carry)}. "
             f"Build it with cell.init_carry({batch_shape}, jnp.{carry_dtype(dtype)})."
         ) from error
@@ -80,10 +81,10 @@ def check_flags(name: str, flags, time: int, batch_shape: tuple[int, ...]) -> No
     if flags is None:
         return
     if flags.dtype != bool:
-        raise TypeError(f"unroll: `{name}` must be boolean, got {flags.dtype}. Convert it, for example {name} != 0.")
+        raise TypeError(f"`{name}` must be boolean, got {flags.dtype}. Convert it, for example {name} != 0.")
     if flags.shape != (time, *batch_shape):
         raise ValueError(
-            f"unroll: `{name}` must have shape (time, *batch) = {(time, *batch_shape)}, got {flags.shape}. "
+            f"`{name}` must have shape (time, *batch) = {(time, *batch_shape)}, got {flags.shape}. "
             f"Broadcast it, for example jnp.broadcast_to({name}, {(time, *batch_shape)})."
         )
 
@@ -94,17 +95,17 @@ def check_lengths(lengths, time: int, batch_shape: tuple[int, ...]) -> None:
         return
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(
-            f"unroll: `lengths` must be integers, got {lengths.dtype}. Convert them, for example lengths.astype(int)."
+            f"`lengths` must be integers, got {lengths.dtype}. Convert them, for example lengths.astype(int)."
         )
     if lengths.shape != batch_shape:
         raise ValueError(
-            f"unroll: `lengths` must have the batch shape {batch_shape} of `xs`, got {lengths.shape}. "
+            f"`lengths` must have the batch shape {batch_shape} of `xs`, got {lengths.shape}. "
             "Give one length for each sequence."
         )
-    if not isinstance(lengths, jax.core.Tracer) and lengths.size:
+    if not isinstance(lengths, core.Tracer) and lengths.size:
         low, high = int(np.min(lengths)), int(np.max(lengths))
         if low < 0 or high > time:
             raise ValueError(
-                f"unroll: `lengths` must lie between 0 and the {time} steps of `xs`, got {low} to {high}. "
+                f"`lengths` must lie between 0 and the {time} steps of `xs`, got {low} to {high}. "
                 "Clip them, or pad xs to the longest sequence."
             )

@@ -1,6 +1,5 @@
 """Linear cells in parallel over time, by an associative scan whose gradient is the same scan reversed."""
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -21,8 +20,7 @@ def _compose(earlier, later):
     return select(reset2, a2, a2 * a1), a2 * select(reset2, jnp.zeros_like(b1), b1) + b2, reset1 | reset2
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def linear_scan(
+def _linear_scan(
     a: Inexact[Array, "time ..."],
     b: Inexact[Array, "time ..."],
     h0: Inexact[Array, "..."],
@@ -36,6 +34,9 @@ def linear_scan(
     start = h0 if resets is None else select(resets[first], jnp.zeros_like(h0), h0)
     b = b.at[first].add(a[first] * start)
     return lax.associative_scan(_compose, (a, b, resets), reverse=reverse)[1]
+
+
+linear_scan = jax.custom_vjp(_linear_scan, nondiff_argnums=(4,))
 
 
 def _previous(hs, h0, resets, reverse: bool):
@@ -82,8 +83,9 @@ class Associative(Backend):
             return None
         return f"{type(cell).__name__} is not a LinearCell: its step is not linear in the carry"
 
-    def run(self, cell: LinearCell, params, carry, steps: Steps, reverse: bool):
+    def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
+        assert isinstance(cell, LinearCell)
         us = project(cell, params, steps)
         wide = cell.widen(params, carry_dtype(steps.dtype))
         a, b = cell.coefficients(wide, us)

@@ -84,8 +84,7 @@ class Backend(abc.ABC):
         for name, value in options.items():
             if name not in known:
                 raise TypeError(
-                    f"{cls.__name__}: unknown option `{name}`={value!r}. "
-                    f"Options: {', '.join(known) or 'none'}."
+                    f"{cls.__name__}: unknown option `{name}`={value!r}. Options: {', '.join(known) or 'none'}."
                 )
         return super().__new__(cls)
 
@@ -101,5 +100,5 @@ class Backend(abc.ABC):
         """Why this backend cannot run this cell on such inputs, in words; None if it can."""
 
     @abc.abstractmethod
-    def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
+    def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool) -> tuple[Any, Any]:
         """The recurrence over all steps: (last carry, outputs)."""

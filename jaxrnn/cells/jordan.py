@@ -74,7 +74,7 @@ class _OutputFeedback(Cell):
         return total + params.bias.astype(total.dtype)
 
     @abc.abstractmethod
-    def feedback(self, params, carry):
+    def feedback(self, params, carry) -> Array:
         """What reaches the hidden layer from the step before."""
 
     def advance(self, params, carry, u) -> JordanCarry:

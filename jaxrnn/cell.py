@@ -74,16 +74,16 @@ class Cell(abc.ABC):
         return carry.h
 
     def widen(self, params, dtype):
-        """Parameters as `advance` and `output` take them: in the carry's precision."""
+        """Parameters as `advance` takes them: in the carry's precision, as `output` always does."""
         return cast(params, dtype)
 
     @final
     def step(self, params, carry, u):
         """One step, `(carry, u) -> (carry, y)`, from advance and output."""
         dtype = real_dtype(carry)
-        params, u = self.widen(params, dtype), cast(u, dtype)
-        carry = self.advance(params, carry, u)
-        return carry, self.output(params, carry, u)
+        u = cast(u, dtype)
+        carry = self.advance(self.widen(params, dtype), carry, u)
+        return carry, self.output(cast(params, dtype), carry, u)
 
 
 def recurrent_product(h: Array, recurrent: Array, gates: int) -> tuple[Array, ...]:
@@ -131,8 +131,8 @@ class GatedCell(Cell):
         """The hidden size."""
         return self.hidden_size
 
-    def init(self, key, input_size: int, dtype=jnp.float32) -> GatedParams:
-        """Parameters from the cell's initialisers, weights drawn gate by gate."""
+    def init(self, key, input_size: int, dtype=jnp.float32) -> Any:
+        """GatedParams from the cell's initialisers, weights drawn gate by gate."""
         input_key, recurrent_key, bias_key = jax.random.split(key, 3)
 
         def by_gate(initializer, key, rows):

@@ -43,6 +43,7 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
         TypeError: `backend` is not a backend.
 
     Example:
+        >>> from jaxrnn import Elman
         >>> print(explain(Elman(4), jnp.zeros((8, 2))).backend)
         ChunkedScan(chunk=16, checkpoint_every=None)
     """
@@ -110,9 +111,10 @@ def unroll(
         UnsupportedBackend: the named backend cannot run this cell.
 
     Example:
+        >>> from jaxrnn import LSTM
         >>> cell = LSTM(hidden_size=4)
         >>> params = cell.init(jax.random.key(0), input_size=3)
-        >>> carry, ys = unroll(cell, params, jnp.ones((10, 2, 3)))
+        >>> carry, ys = unroll(cell, params, jnp.ones((10, 2, 3), jnp.float32))
         >>> ys.shape, carry.c.shape
         ((10, 2, 4), (2, 4))
     """

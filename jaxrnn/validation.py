@@ -11,7 +11,11 @@ from jaxrnn.numerics import carry_dtype
 
 
 def _describe(tree: PyTree) -> str:
-    return str(jax.tree.map(lambda x: f"{jnp.asarray(x).dtype}{list(jnp.shape(x))}", tree)).replace("'", "")
+    def leaf(x):
+        x = x if hasattr(x, "dtype") else jnp.asarray(x)
+        return f"{x.dtype}{list(x.shape)}"
+
+    return str(jax.tree.map(leaf, tree)).replace("'", "")
 
 
 def check_inputs(xs: PyTree) -> tuple[int, ...]:

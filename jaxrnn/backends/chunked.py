@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from jaxrnn.backends.base import Backend, Steps, finish, fresh_carry, join, project, restart
 from jaxrnn.backends.scan import Scan
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
-from jaxrnn.numerics import carry_dtype, cast, select, zero_unless
+from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _outputs(cell: GatedCell, params, carries, us, steps: Steps):
     if _has_plain_output(cell):
         ys = carries.h
     else:
-        ys = jax.vmap(cell.output, (None, 0, 0))(cell.widen(params, carry_dtype(steps.dtype)), carries, us)
+        ys = jax.vmap(cell.output, (None, 0, 0))(cast(params, carry_dtype(steps.dtype)), carries, us)
     return finish(ys, steps.active, steps.dtype)
 
 
@@ -96,17 +96,53 @@ def _sum(a, b):
     return jax.tree.map(jnp.add, a, b)
 
 
+def _read_as_sum(cell: GatedCell, pointwise, carry, u, v) -> tuple[bool, ...]:
+    """For each gate: whether `update` reads u and v in their sum alone, so that one buffer serves both.
+
+    Read off the traced update, since a stopped gradient can hide a second use from the derivatives.
+    """
+    jaxpr = jax.make_jaxpr(cell.update)(pointwise, carry, u, v).jaxpr
+    us, vs = jaxpr.invars[-len(u) - len(v) : -len(v)], jaxpr.invars[-len(v) :]
+
+    def only_summed(a, b):
+        readers = [eqn for eqn in jaxpr.eqns if any(x is a or x is b for x in eqn.invars)]
+        kept = any(x is a or x is b for x in jaxpr.outvars)
+        return len(readers) == 1 and not kept and readers[0].primitive.name == "add" and a in readers[0].invars and b in readers[0].invars
+
+    return tuple(only_summed(a, b) for a, b in zip(us, vs, strict=False))
+
+
+def _weight_adjoint(inputs, adjoints):
+    """x^T d of a whole chunk, in one product that adds over time and batch at once."""
+    lead = tuple(range(inputs.ndim - 1))
+    return lax.dot_general(inputs, adjoints, ((lead, lead), ((), ())), preferred_element_type=adjoints.dtype)
+
+
+def _project_adjoint(cell: GatedCell, params, steps: Steps, dus):
+    """Cotangents of the parameters and inputs of `project`."""
+    if type(cell).project is not GatedCell.project:
+        _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
+        return project_vjp(dus)
+    du = jnp.concatenate(dus, axis=-1).astype(params.input.dtype)
+    xs = zero_unless(steps.active, steps.xs)
+    d_params = jax.tree.map(jnp.zeros_like, params)._replace(
+        input=_weight_adjoint(xs, du), bias=jnp.sum(du, axis=tuple(range(du.ndim - 1)))
+    )
+    return d_params, zero_unless(steps.active, matmul(du, params.input.T).astype(steps.dtype))
+
+
 def _recurrent_adjoint(hs, dvs, recurrent):
-    dv = jnp.concatenate(dvs, axis=-1)
-    lead = tuple(range(hs.ndim-1))
-    return lax.dot_general(hs, dv, ((lead, lead), ((), ())))
+    """Cotangent of R."""
+    if recurrent.ndim == 3:
+        return jax.vjp(lambda r: recurrent_product(hs, r, len(dvs)), recurrent)[1](dvs)[0]
+    return _weight_adjoint(hs.astype(recurrent.dtype), jnp.concatenate(dvs, axis=-1).astype(recurrent.dtype))
 
 
 def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, residuals):
     params, recurrent, pointwise = weights
     d_carry, d_weights = cotangents
     steps, start, carries, d_ys = residuals
-    us, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
+    us = project(cell, params, steps)
 
     def shift(first, rest):
         first = first[None]
@@ -114,6 +150,9 @@ def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, 
 
     befores = restart(fresh, steps.resets, jax.tree.map(shift, start, carries))
     vs = recurrent_product(befores.h, recurrent, cell.gates)
+    summed = _read_as_sum(cell, pointwise, start, *jax.tree.map(lambda x: x[0], (us, vs)))
+    us = tuple(u + vs[i] if i < len(vs) and summed[i] else u for i, u in enumerate(us))
+    vs = tuple(None if together else v for v, together in zip(vs, summed, strict=True))
     if _has_plain_output(cell):
         d_outputs = finish(d_ys, steps.active, carry_dtype(steps.dtype))
     else:
@@ -127,6 +166,7 @@ def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, 
             d_after = d_after._replace(h=d_after.h + d_output)
         else:
             d_after = _sum(d_after, d_output)
+        v = tuple(jnp.zeros_like(u[i]) if part is None else part for i, part in enumerate(v))
         _, update_vjp = jax.vjp(cell.update, pointwise, before, u, v)
         d_point, d_before, du, dv = update_vjp(zero_unless(active, d_after))
         _, hidden_vjp = jax.vjp(lambda h: recurrent_product(h, recurrent, cell.gates), before.h)
@@ -135,20 +175,20 @@ def _backward_chunk(cell: GatedCell, reverse: bool, weights, fresh, cotangents, 
             d_before = _sum(d_before, zero_unless(~active, d_after))
         if reset is not None:
             d_before = zero_unless(~reset, d_before)
-        # Where update reads only u + v, the adjoints of u are those of v: one buffer serves both.
-        own = tuple(None if i < len(dv) and d is dv[i] else d for i, d in enumerate(du))
+        own = tuple(None if i < len(dv) and summed[i] else d for i, d in enumerate(du))
         return (d_before, _sum(d_pointwise, d_point)), (dv, own)
 
     zeros = jax.tree.map(jnp.zeros_like, pointwise)
     inputs = (befores, us, vs, d_outputs, steps.active, steps.resets)
     (d_carry, d_pointwise), (dvs, own) = lax.scan(adjoint_step, (d_carry, zeros), inputs, reverse=not reverse)
-    dus = tuple(o if o is not None else dvs[i] for i, o in enumerate(own))
+    dus = tuple(dvs[i] if d is None else d for i, d in enumerate(own))
     if not _has_plain_output(cell):
         dus = _sum(dus, d_us_direct)
-    d_params, d_xs = project_vjp(dus)
+    d_params, d_xs = _project_adjoint(cell, params, steps, dus)
     if not _has_plain_output(cell):
         d_params = _sum(d_params, d_params_direct)
-    d_weights = _sum(d_weights, cast((d_params, _recurrent_adjoint(befores.h, dvs, recurrent), d_pointwise), carry_dtype(steps.dtype)))
+    d_recurrent = _recurrent_adjoint(befores.h, dvs, recurrent)
+    d_weights = _sum(d_weights, cast((d_params, d_recurrent, d_pointwise), carry_dtype(steps.dtype)))
     return (d_carry, d_weights), d_xs
 
 

@@ -75,11 +75,10 @@ def _run(cell: Cell, params, xs):
     steps = Steps(xs, None, None)
     us = project(cell, params, steps)
     batch_shape = jax.tree.leaves(xs)[0].shape[1:-1]
-    wide = cell.widen(params, carry_dtype(steps.dtype))
 
     def step(carry, u):
-        carry = cell.advance(wide, carry, u)
-        return carry, (carry, cell.output(wide, carry, u))
+        carry, y = cell.step(params, carry, u)
+        return carry, (carry, y)
 
     _, (carries, ys) = lax.scan(step, cell.init_carry(batch_shape, carry_dtype(steps.dtype)), us)
     return us, carries, cast(ys, steps.dtype)
@@ -89,11 +88,11 @@ def _run(cell: Cell, params, xs):
 def _log_norms(cell: Cell, params, us, carries, d_ys):
     """The backward pass; d_ys (time, *batch, output) are the loss's derivatives with respect to the outputs."""
     rank = d_ys.ndim - 2
-    wide = cell.widen(params, carry_dtype(d_ys.dtype))
-    d_ys = cast(d_ys, carry_dtype(d_ys.dtype))
+    dtype = carry_dtype(d_ys.dtype)
+    wide, readout, d_ys = cell.widen(params, dtype), cast(params, dtype), cast(d_ys, dtype)
 
     def direct(carry, u, d_y) -> Scaled:
-        _, output_vjp = jax.vjp(lambda c: cell.output(wide, c, u), carry)
+        _, output_vjp = jax.vjp(lambda c: cell.output(readout, c, u), carry)
         return scaled(output_vjp(d_y)[0], rank)
 
     def step(later: Scaled, inputs):

@@ -1,0 +1,69 @@
+# Two commands on a fresh machine: `make figures` and `make test`. Both make the environment they need, once.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+PYTEST_ARGS ?= -q --durations=5
+FIGURES_ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+.PHONY: help figures test lint format types clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make figures   gradient norms of recurrent cells over the lag: figure, table, data"
+	@echo "make test      the test suite"
+	@echo "make lint      ruff: checks and formatting"
+	@echo "make format    ruff: formats the code and mends what it can"
+	@echo "make types     pyright"
+	@echo "make clean     removes the environment, caches and builds"
+	@echo
+	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  WORKERS=$(WORKERS)  PYTEST_ARGS=\"$(PYTEST_ARGS)\"  FIGURES_ARGS=\"--help\""
+
+figures: $(VENV)/.scripts
+	$(BIN)/python -m benchmarks.gradient_norms $(FIGURES_ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.lint
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+clean:
+	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	rm -rf build dist .hypothesis .pytest_cache .ruff_cache
+	find benchmarks jaxrnn tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. The stamps make a second call install nothing until pyproject.toml changes.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "jaxrnn needs Python 3.11 or newer; PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.11 ..."; \
+		exit 1; }
+	@echo "Making the environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv "$(VENV)"
+	@touch $@
+
+$(VENV)/.scripts: pyproject.toml | $(VENV)/.python
+	@echo "Installing jaxrnn and what its scripts need into $(VENV) (a minute or two)"
+	@$(INSTALL) --editable ".[scripts]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.python
+	@echo "Installing jaxrnn and what its tests need into $(VENV) (a minute or two)"
+	@$(INSTALL) --editable ".[test]"
+	@touch $@ $(VENV)/.scripts
+
+$(VENV)/.lint: $(VENV)/.test
+	@echo "Installing the linter and the type checker into $(VENV)"
+	@$(INSTALL) --editable ".[test,lint]"
+	@touch $@

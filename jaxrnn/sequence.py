@@ -32,7 +32,9 @@ def _add(ys, xs, how):
 def _check_cells(network: Network, cells) -> None:
     for cell in cells:
         if not isinstance(cell, Cell | Network):
-            raise TypeError(f"{type(network).__name__}: every part must be a Cell, Stack or Bidirectional, got {cell!r}.")
+            raise TypeError(
+                f"{type(network).__name__}: every part must be a Cell, Stack or Bidirectional, got {cell!r}."
+            )
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def test_jit_vmap_and_short_sequences():
 
 def test_a_loss_of_another_shape_is_refused():
     cell = GRU(3)
-    with pytest.raises(ValueError, match=r"`loss` must return one value for each sample, shape \(2,\), got \(\).*lambda"):
+    with pytest.raises(
+        ValueError, match=r"`loss` must return one value for each sample, shape \(2,\), got \(\).*lambda"
+    ):
         adjoint_norms(cell, cell.init(KEY, 2), jnp.zeros((4, 2, 2), jnp.float32), lambda ys: ys.sum())
 
 

@@ -14,7 +14,9 @@ NORMS = jax.random.uniform(jax.random.key(0), (5, 7, 3), jnp.float64, 0.1, 9.0)
 def test_against_plain_formulas(axis):
     logs, norms = jnp.log(NORMS), np.asarray(NORMS)
     np.testing.assert_allclose(np.exp(median(logs, axis)), np.quantile(norms, 0.5, axis, method="nearest"), rtol=1e-12)
-    np.testing.assert_allclose(np.exp(quantile(logs, 0.1, axis)), np.quantile(norms, 0.1, axis, method="nearest"), rtol=1e-12)
+    np.testing.assert_allclose(
+        np.exp(quantile(logs, 0.1, axis)), np.quantile(norms, 0.1, axis, method="nearest"), rtol=1e-12
+    )
     np.testing.assert_allclose(np.exp(geometric_mean(logs, axis)), np.exp(np.log(norms).mean(axis)), rtol=1e-12)
     np.testing.assert_allclose(np.exp(root_mean_square(logs, axis)), np.sqrt((norms**2).mean(axis)), rtol=1e-12)
 

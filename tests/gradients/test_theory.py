@@ -31,7 +31,9 @@ def test_scaled_orthogonal_linear_network(radius):
     xs = jax.random.normal(KEY, (1001, 2, 3), FLOAT)
     norms = adjoint_norms(cell, cell.init(KEY, 3, FLOAT), xs, last_output)
     lags = np.arange(1000, -1, -1)[:, None]
-    np.testing.assert_allclose(norms - norms[-1], np.broadcast_to(lags * np.log(radius), (1001, 2)), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        norms - norms[-1], np.broadcast_to(lags * np.log(radius), (1001, 2)), rtol=1e-10, atol=1e-10
+    )
     if radius != 1.0:
         np.testing.assert_allclose(np.exp(norms[-101] - norms[-1]), {0.9: 2.65614e-5, 1.1: 13780.6}[radius], rtol=1e-5)
 
@@ -87,7 +89,9 @@ def test_carousel_with_other_paths_cut_is_constant_to_the_bit(dtype):
     norms = np.asarray(adjoint_norms(cell, cell.init(KEY, 3, dtype), xs, last_output))
     assert np.isfinite(norms).all()
     assert (norms == norms[-1]).all()
-    open_paths = adjoint_norms(ConstantErrorCarousel(8, recurrent_init=small), cell.init(KEY, 3, dtype), xs, last_output)
+    open_paths = adjoint_norms(
+        ConstantErrorCarousel(8, recurrent_init=small), cell.init(KEY, 3, dtype), xs, last_output
+    )
     assert (np.asarray(open_paths[0]) != np.asarray(open_paths[-1])).all()
 
 
@@ -101,7 +105,9 @@ def test_original_lstm_memory_is_a_carousel_without_recurrent_weights():
 @pytest.mark.parametrize("active", [8, 5])
 def test_irnn_without_input_is_constant_to_the_bit_on_active_units(active):
     cell = Elman(8, "relu", recurrent_init=Identity())
-    params = cell.init(KEY, 1)._replace(bias=jnp.zeros(8, jnp.float32), input=jnp.sign(active - 0.5 - jnp.arange(8.0))[None].astype(jnp.float32))
+    params = cell.init(KEY, 1)._replace(
+        bias=jnp.zeros(8, jnp.float32), input=jnp.sign(active - 0.5 - jnp.arange(8.0))[None].astype(jnp.float32)
+    )
     xs = jnp.zeros((1001, 1, 1), jnp.float32).at[0].set(1.0)
     norms = np.asarray(adjoint_norms(cell, params, xs, last_output))
     assert (norms[:-1] == np.float32(0.5) * np.log(np.float32(active))).all()

@@ -1,0 +1,1 @@
+"""Programs that measure; each writes a folder of results. Run from the source tree, not installed."""

@@ -1,0 +1,88 @@
+"""What is compared: a cell with its initialisers, by name. Every exported cell is one; a few more are named here."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from jaxrnn import cells
+from jaxrnn.cell import Cell
+from jaxrnn.initializers import BiasInitializer, Chrono, ForgetBias, Gaussian, Identity, Initializer
+
+
+class Sizes(NamedTuple):
+    """What a cell may have to know to be built; `length` is that of the sequences, in steps."""
+
+    input: int
+    hidden: int
+    length: int
+
+
+class Configuration(NamedTuple):
+    """A name for the command line and the data, a label for the figure, and how to build the cell."""
+
+    name: str
+    label: str
+    build: Callable[[Sizes], Cell]
+
+
+def _irnn(sizes: Sizes) -> Cell:
+    return cells.Elman(sizes.hidden, "relu", Gaussian(0.001 * sizes.input**0.5), Identity())
+
+
+def _lstm(bias_init: Callable[[Sizes], BiasInitializer]) -> Callable[[Sizes], Cell]:
+    return lambda sizes: cells.LSTM(sizes.hidden, bias_init=bias_init(sizes))
+
+
+NAMED = (
+    Configuration("IRNN", "IRNN", _irnn),
+    Configuration("LSTM-forget-0", "LSTM, forget bias 0", _lstm(lambda sizes: ForgetBias(0.0))),
+    Configuration("LSTM-forget-1", "LSTM, forget bias 1", _lstm(lambda sizes: ForgetBias(1.0))),
+    Configuration("LSTM-chrono", "LSTM, chrono", _lstm(lambda sizes: Chrono(sizes.length))),
+)
+
+DEFAULT = ("Elman", "IRNN", "LSTM-forget-0", "LSTM-forget-1", "LSTM-chrono", "GRU", "MinGRU", "LRU")
+
+
+def _exported(name: str, cell_type: type[Cell]) -> Configuration:
+    """An exported cell with its own defaults; its sizes are set by the names of the fields that have none."""
+
+    def build(sizes: Sizes) -> Cell:
+        known = {"hidden_size": sizes.hidden, "outputs": sizes.hidden, "features": sizes.input}
+        required = [f.name for f in dataclasses.fields(cell_type) if f.default is dataclasses.MISSING]  # pyright: ignore[reportArgumentType]
+        return cell_type(**{field: known[field] for field in required})
+
+    return Configuration(name, name, build)
+
+
+def available() -> dict[str, Configuration]:
+    """Every configuration by name: the exported cells with their defaults, and the named ones."""
+    exported = {name: value for name, value in vars(cells).items() if isinstance(value, type)}
+    return {name: _exported(name, cell) for name, cell in exported.items()} | {named.name: named for named in NAMED}
+
+
+def select(names: Sequence[str]) -> list[Configuration]:
+    """The configurations of these names, each once.
+
+    Raises:
+        ValueError: a name is not known, or there is none.
+    """
+    known = available()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        got = ", ".join(unknown) or "nothing"
+        raise ValueError(f"--cells: unknown {got}. Choose from {', '.join(sorted(known))}.")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _dynamics(cell: Cell) -> tuple:
+    """What a cell computes, whatever its parameters start from: its type and fields without the initialisers."""
+    fields = [(f.name, getattr(cell, f.name)) for f in dataclasses.fields(cell)]  # pyright: ignore[reportArgumentType]
+    return type(cell), *(item for item in fields if not isinstance(item[1], Initializer | BiasInitializer))
+
+
+def by_dynamics(configurations: Sequence[Configuration], sizes: Sizes) -> list[list[Configuration]]:
+    """Groups that differ in initialisers alone, so that one compiled call serves each."""
+    groups: dict[tuple, list[Configuration]] = {}
+    for configuration in configurations:
+        groups.setdefault(_dynamics(configuration.build(sizes)), []).append(configuration)
+    return list(groups.values())

@@ -1,0 +1,219 @@
+"""The train step of jaxrnn beside flax.linen.RNN: time and temporary memory, on the machine at hand.
+
+Command:  python -m benchmarks.speed
+Runtime:  about 2 minutes on 2 cores; --smoke a few seconds of computing
+Expected: speed.png, speed.json and speed.md in one folder; a ratio below 1 means that jaxrnn is faster
+Method:   the same weights in both; outputs and gradients are compared first, and what computes something else is
+          not timed. Then the two run in turn, and each ratio is formed within one turn.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+
+import jaxrnn
+from benchmarks.environment import machine, versions
+from benchmarks.report import prepare_folder, write_atomically, write_text
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+class Shape(NamedTuple):
+    """Sizes of one problem."""
+
+    batch: int
+    time: int
+    features: int
+    hidden: int
+
+
+SHAPES = (Shape(32, 128, 128, 256), Shape(64, 256, 64, 128))
+SMOKE_SHAPES = (Shape(2, 8, 3, 4),)
+TOLERANCE = 1e-4  # of the largest entry: what float32 sums in another order may differ by
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times the train step (value and gradient of a mean squared loss by the parameters) against flax.linen.RNN."""
+
+    runs: int = 15
+    """Timed turns of each problem, after a warm-up."""
+    seed: int = 0
+    """The key from which weights and data follow."""
+    out: Path | None = None
+    """Folder for the results. Default: benchmarks/results/speed, or with --smoke scratch/speed."""
+    smoke: bool = False
+    """A quick look that all works: one tiny shape, 3 turns."""
+
+
+def flax_lstm(params: jaxrnn.GatedParams) -> dict[str, Any]:
+    """Weights of jaxrnn.LSTM as flax.linen.OptimizedLSTMCell names them."""
+    kernels = zip("ifgo", *(jnp.split(w, 4, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True)
+    cell = {}
+    for gate, from_input, from_hidden, bias in kernels:
+        cell[f"i{gate}"] = {"kernel": from_input}
+        cell[f"h{gate}"] = {"kernel": from_hidden, "bias": bias}
+    return {"params": {"cell": cell}}
+
+
+def flax_gru(params: jaxrnn.GatedParams) -> dict[str, Any]:
+    """Weights of jaxrnn.GRU as flax.linen.GRUCell names them."""
+    kernels = zip("zrn", *(jnp.split(w, 3, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True)
+    cell: dict[str, Any] = {}
+    for gate, from_input, from_hidden, bias in kernels:
+        cell[f"i{gate}"] = {"kernel": from_input, "bias": bias}
+        cell[f"h{gate}"] = {"kernel": from_hidden}
+    cell["hn"]["bias"] = params.pointwise
+    return {"params": {"cell": cell}}
+
+
+PEERS: dict[str, tuple[Any, Any, Callable]] = {
+    "LSTM": (jaxrnn.LSTM, flax.linen.OptimizedLSTMCell, flax_lstm),
+    "GRU": (jaxrnn.GRU, flax.linen.GRUCell, flax_gru),
+}
+
+
+def train_step(outputs: Callable, params, xs, targets):
+    """Compiled value and gradient of mean((outputs(params, xs) - targets)^2) by the parameters."""
+
+    def loss(params, xs, targets):
+        return jnp.mean((outputs(params, xs) - targets) ** 2)
+
+    return jax.jit(jax.value_and_grad(loss)).lower(params, xs, targets).compile()
+
+
+def check_equal(ours, theirs, convert: Callable) -> None:
+    """Raises AssertionError unless loss and gradient are the same to rounding."""
+    expected = (theirs[0], theirs[1])
+    found = (ours[0], convert(ours[1]))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if not np.abs(a - b).max() <= TOLERANCE * np.abs(b).max():
+            raise AssertionError(f"the two compute different things: off by {np.abs(a - b).max()}")
+
+
+def seconds(step: Callable, *arguments) -> float:
+    """One call, until its results are there."""
+    begin = time.perf_counter()
+    jax.block_until_ready(step(*arguments))
+    return time.perf_counter() - begin
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    """First quartile, median, third quartile, to four digits."""
+    return [float(f"{q:.4g}") for q in np.quantile(values, (0.25, 0.5, 0.75))]
+
+
+def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
+    """One problem: times in ms, ratio, temporary memory in MiB."""
+    make, make_peer, convert = PEERS[name]
+    cell, peer = make(shape.hidden), flax.linen.RNN(make_peer(shape.hidden), time_major=True)
+    keys = jax.random.split(jax.random.key(seed), 3)
+    params = cell.init(keys[0], shape.features)
+    xs = jax.random.normal(keys[1], (shape.time, shape.batch, shape.features))
+    targets = jax.random.normal(keys[2], (shape.time, shape.batch, shape.hidden))
+    ours = train_step(lambda p, xs: jaxrnn.unroll(cell, p, xs)[1], params, xs, targets)
+    theirs = train_step(peer.apply, convert(params), xs, targets)
+    check_equal(ours(params, xs, targets), theirs(convert(params), xs, targets), convert)
+    pairs = []
+    for turn in range(runs + 2):
+        a, b = (ours, params, xs, targets), (theirs, convert(params), xs, targets)
+        first, second = seconds(*(a if turn % 2 else b)), seconds(*(b if turn % 2 else a))
+        pairs.append((first, second) if turn % 2 else (second, first))
+    timed = np.array(pairs[2:]) * 1000
+    memory = [round(step.memory_analysis().temp_size_in_bytes / 2**20, 1) for step in (ours, theirs)]
+    return {
+        "cell": name,
+        "shape": shape._asdict(),
+        "jaxrnn_ms": quartiles(timed[:, 0]),
+        "flax_ms": quartiles(timed[:, 1]),
+        "ratio": quartiles(timed[:, 0] / timed[:, 1]),
+        "jaxrnn_temporary_mib": memory[0],
+        "flax_temporary_mib": memory[1],
+    }
+
+
+def label(row: dict[str, Any]) -> str:
+    """The cell and (B, T, D, H)."""
+    return f"{row['cell']} ({', '.join(str(n) for n in row['shape'].values())})"
+
+
+def to_markdown(rows: list[dict[str, Any]]) -> str:
+    """The table of medians, ratio with quartiles."""
+    lines = [
+        "| cell (B, T, D, H) | jaxrnn, ms | flax.linen.RNN, ms | ratio (quartiles) | temporary memory, MiB |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        low, middle, high = row["ratio"]
+        lines.append(
+            f"| {label(row)} | {row['jaxrnn_ms'][1]:.1f} | {row['flax_ms'][1]:.1f} | {middle:.2f} ({low:.2f} to {high:.2f}) "
+            f"| {row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Bars of the ratio with quartiles, and a line where both are equal."""
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.6 * len(rows)), layout="constrained")
+    middle = np.array([row["ratio"][1] for row in rows])
+    spread = np.abs(np.array([[row["ratio"][0], row["ratio"][2]] for row in rows]).T - middle)
+    bars = axes.barh([label(row) for row in rows], middle, xerr=spread, color="#0072B2", height=0.6, capsize=4)
+    axes.bar_label(bars, [f" {m:.2f}" for m in middle], padding=6, fontsize=12)
+    axes.axvline(1, color="black", linestyle="--", linewidth=1.5)
+    axes.set_xlim(0, max(1.2, 1.25 * float((middle + spread[1]).max())))
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=12)
+    axes.set_xlabel("time of jaxrnn / time of flax.linen.RNN (left of the dashed line: jaxrnn is faster)", fontsize=12)
+    axes.set_title("Train step, medians and quartiles; cell (B, T, D, H)", fontsize=14, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    settings = tyro.cli(Settings, args=arguments)
+    messages = Console(stderr=True)
+    root = Path(__file__).resolve().parents[1]
+    folder = settings.out or root / ("scratch" if settings.smoke else "benchmarks/results") / "speed"
+    try:
+        if settings.runs < 1:
+            raise ValueError(f"--runs: must be at least 1, got {settings.runs}. Give a larger number.")
+        prepare_folder(folder)
+    except ValueError as error:
+        messages.print(f"error: {error}", markup=False)
+        return 2
+    shapes, runs = (SMOKE_SHAPES, 3) if settings.smoke else (SHAPES, settings.runs)
+    problems = [(name, shape) for shape in shapes for name in PEERS]
+    rows: list[dict[str, Any]] = []
+    recorded = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
+    peer = {"flax": flax.__version__}
+    for name, shape in track(problems, description="Problems", console=messages):
+        rows.append(measure(name, shape, runs, settings.seed))
+        content = {"settings": recorded, "versions": versions() | peer, "machine": machine(), "rows": rows}
+        write_text(folder / "speed.json", json.dumps(content, indent=1) + "\n")
+        write_text(folder / "speed.md", to_markdown(rows))
+        write_atomically(folder / "speed.png", lambda path: draw(rows, path))
+    print(to_markdown(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""What ChunkedScan promises of its gradient's shape in memory, read off the program and off the compiler."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import GRU, LSTM, ChunkedScan, Elman, PeepholeLSTM, Scan, unroll
+from tests.examples import UserHeads, UserNoise, UserReadout, name
+
+TIME, CHUNK, BATCH, FEATURES, HIDDEN = 60, 10, 3, 2, 8
+CELLS = [
+    Elman(HIDDEN),
+    LSTM(HIDDEN),
+    PeepholeLSTM(HIDDEN),
+    GRU(HIDDEN),
+    UserReadout(HIDDEN),
+    UserHeads(HIDDEN, heads=2),
+]
+BACKENDS = [ChunkedScan(CHUNK), ChunkedScan(CHUNK, checkpoint_every=20)]
+
+
+def equations(jaxpr):
+    """All equations of a program, those of inner programs too."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in jax.tree.leaves(eqn.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def gradient_program(cell, backend, time=TIME, features=FEATURES, batch=BATCH):
+    """The gradient by all arguments as a function, and shapes to trace it with."""
+
+    def gradient(params, xs, carry, cotangents):
+        value, pullback = jax.vjp(lambda *a: unroll(cell, *a, backend=backend), params, xs, carry)
+        return value, pullback(cotangents)
+
+    def inputs():
+        params = cell.init(jax.random.key(0), features)
+        xs = jnp.zeros((time, batch, features), jnp.float32)
+        xs = (xs, jnp.zeros((time, batch, cell.hidden_size), jnp.float32)) if isinstance(cell, UserNoise) else xs
+        carry = cell.init_carry((batch,))
+        return params, xs, carry, (carry, jnp.zeros((time, batch, cell.output_size), jnp.float32))
+
+    return gradient, jax.eval_shape(inputs)
+
+
+def traced(cell, backend):
+    gradient, inputs = gradient_program(cell, backend)
+    return list(equations(jax.make_jaxpr(gradient)(*inputs).jaxpr))
+
+
+def scans(program, length=None):
+    return [eqn for eqn in program if eqn.primitive.name == "scan" and length in (None, eqn.params["length"])]
+
+
+def carried_shapes(eqn) -> set[tuple[int, ...]]:
+    return {v.aval.shape for v in eqn.outvars[: eqn.params["num_carry"]]}
+
+
+def recurrent_shape(cell) -> tuple[int, ...]:
+    return jax.eval_shape(lambda: cell.recurrent(cell.init(jax.random.key(0), FEATURES))).shape
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=name)
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_no_buffer_of_all_gates_at_all_steps(cell, backend):
+    limit = TIME * BATCH * cell.gates * HIDDEN
+
+    def largest(program):
+        return max(math.prod(getattr(v.aval, "shape", ())) for eqn in program for v in eqn.outvars)
+
+    assert largest(traced(cell, Scan())) >= limit  # so the walk sees it where there is one
+    # A cell of one gate has as many pre-activations as hidden states, and those are kept.
+    assert largest(traced(cell, backend)) < limit + (cell.gates == 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=name)
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_weight_gradients_once_per_chunk(cell, backend):
+    """No loop over steps carries an array like R; the loop over chunks does."""
+    weights = recurrent_shape(cell)
+    program = traced(cell, backend)
+    steps = scans(program, CHUNK)
+    assert len(steps) >= 2  # forward and backward
+    assert not any(weights in carried_shapes(eqn) for eqn in steps)
+    chunks = TIME // CHUNK if backend.checkpoint_every is None else backend.checkpoint_every // CHUNK
+    assert any(weights in carried_shapes(eqn) for eqn in scans(program, chunks))
+    assert any(weights in carried_shapes(eqn) for eqn in scans(traced(cell, Scan()), TIME))
+
+
+@pytest.mark.parametrize(
+    "cell, stored",
+    [
+        (Elman(HIDDEN), 1),
+        (LSTM(HIDDEN), 4),
+        (PeepholeLSTM(HIDDEN), 4),
+        (GRU(HIDDEN), 3 + 1),
+        (UserNoise(HIDDEN), 2 + 1),
+    ],
+    ids=lambda value: name(value) if isinstance(value, GRU | LSTM | Elman | PeepholeLSTM | UserNoise) else "",
+)
+def test_one_adjoint_where_update_reads_only_the_sum(cell, stored):
+    """Where update reads only u + v their adjoints are one; elsewhere (the GRU's candidate, noise) u has its own."""
+    (adjoint,) = [eqn for eqn in scans(traced(cell, ChunkedScan(CHUNK)), CHUNK) if eqn.params["reverse"]]
+    stacked = adjoint.outvars[adjoint.params["num_carry"] :]
+    assert sum(math.prod(v.aval.shape) for v in stacked) == CHUNK * BATCH * HIDDEN * stored
+
+
+def temporary_bytes(cell, backend, time: int) -> int:
+    gradient, inputs = gradient_program(cell, backend, time, features=2, batch=4)
+    return jax.jit(gradient).lower(*inputs).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("cell", [LSTM(64), GRU(64)], ids=name)
+@pytest.mark.parametrize("kind", ["scan", "chunked"])
+def test_checkpoints_hold_memory_at_the_square_root_of_time(cell, kind):
+    def backend(every):
+        return Scan(checkpoint_every=every) if kind == "scan" else ChunkedScan(chunk=8, checkpoint_every=every)
+
+    short, long = (temporary_bytes(cell, backend(every), time) for time, every in ((256, 16), (4096, 64)))
+    assert 0 < short and long < 4.5 * short  # 16 times the steps are 4 times the carries, and steps of a piece
+    assert long < 4096 * 4 * 64 * 4 / 2  # bytes of one buffer (time, batch, hidden): there is none
+    assert temporary_bytes(cell, Scan(), 4096) > 12 * temporary_bytes(cell, Scan(), 256)  # so a leak would show
+
+
+def test_chunks_are_balanced():
+    """33 steps in chunks of 16 are three of 11, not 16, 16 and 1."""
+    gradient, inputs = gradient_program(LSTM(HIDDEN), ChunkedScan(16), time=33)
+    lengths = {eqn.params["length"] for eqn in scans(list(equations(jax.make_jaxpr(gradient)(*inputs).jaxpr)))}
+    assert lengths == {3, 11}
+
+
+@pytest.mark.parametrize("time", [1, 4, 7, 8, 9, 16])
+def test_any_length_is_served(time):
+    """Around the borders of chunks and pieces."""
+    cell = GRU(3)
+    gradient, inputs = gradient_program(cell, ChunkedScan(chunk=4, checkpoint_every=8), time)
+    rng = np.random.default_rng(time)
+    values = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(s.dtype), inputs)
+    expected = jax.jit(gradient_program(cell, Scan(), time)[0])(*values)
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5), jax.jit(gradient)(*values), expected
+    )

@@ -65,7 +65,9 @@ class Settings:
 
 def flax_lstm(params: jaxrnn.GatedParams) -> dict[str, Any]:
     """Weights of jaxrnn.LSTM as flax.linen.OptimizedLSTMCell names them."""
-    kernels = zip("ifgo", *(jnp.split(w, 4, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True)
+    kernels = zip(
+        "ifgo", *(jnp.split(w, 4, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True
+    )
     cell = {}
     for gate, from_input, from_hidden, bias in kernels:
         cell[f"i{gate}"] = {"kernel": from_input}
@@ -75,7 +77,9 @@ def flax_lstm(params: jaxrnn.GatedParams) -> dict[str, Any]:
 
 def flax_gru(params: jaxrnn.GatedParams) -> dict[str, Any]:
     """Weights of jaxrnn.GRU as flax.linen.GRUCell names them."""
-    kernels = zip("zrn", *(jnp.split(w, 3, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True)
+    kernels = zip(
+        "zrn", *(jnp.split(w, 3, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True
+    )
     cell: dict[str, Any] = {}
     for gate, from_input, from_hidden, bias in kernels:
         cell[f"i{gate}"] = {"kernel": from_input, "bias": bias}
@@ -115,7 +119,7 @@ def seconds(step: Callable, *arguments) -> float:
     return time.perf_counter() - begin
 
 
-def quartiles(values: Sequence[float]) -> list[float]:
+def quartiles(values: np.ndarray) -> list[float]:
     """First quartile, median, third quartile, to four digits."""
     return [float(f"{q:.4g}") for q in np.quantile(values, (0.25, 0.5, 0.75))]
 
@@ -137,7 +141,7 @@ def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
         first, second = seconds(*(a if turn % 2 else b)), seconds(*(b if turn % 2 else a))
         pairs.append((first, second) if turn % 2 else (second, first))
     timed = np.array(pairs[2:]) * 1000
-    memory = [round(step.memory_analysis().temp_size_in_bytes / 2**20, 1) for step in (ours, theirs)]
+    memory = [round(getattr(step.memory_analysis(), "temp_size_in_bytes", 0) / 2**20, 1) for step in (ours, theirs)]
     return {
         "cell": name,
         "shape": shape._asdict(),
@@ -163,8 +167,8 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         low, middle, high = row["ratio"]
         lines.append(
-            f"| {label(row)} | {row['jaxrnn_ms'][1]:.1f} | {row['flax_ms'][1]:.1f} | {middle:.2f} ({low:.2f} to {high:.2f}) "
-            f"| {row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']} |"
+            f"| {label(row)} | {row['jaxrnn_ms'][1]:.1f} | {row['flax_ms'][1]:.1f} "
+            f"| {middle:.2f} ({low:.2f} to {high:.2f}) | {row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']} |"
         )
     return "\n".join(lines) + "\n"
 

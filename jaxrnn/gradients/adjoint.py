@@ -45,7 +45,7 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Callable[[Array], Arra
         >>> from jaxrnn import Elman
         >>> cell = Elman(4, "identity")
         >>> params = cell.init(jax.random.key(0), input_size=2)
-        >>> norms = adjoint_norms(cell, params, jnp.ones((6, 3, 2)), loss=lambda ys: ys[-1].sum(axis=-1))
+        >>> norms = adjoint_norms(cell, params, jnp.ones((6, 3, 2), jnp.float32), loss=lambda ys: ys[-1].sum(axis=-1))
         >>> norms.shape
         (6, 3)
     """

@@ -168,7 +168,8 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
         low, middle, high = row["ratio"]
         lines.append(
             f"| {label(row)} | {row['jaxrnn_ms'][1]:.1f} | {row['flax_ms'][1]:.1f} "
-            f"| {middle:.2f} ({low:.2f} to {high:.2f}) | {row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']} |"
+            f"| {middle:.2f} ({low:.2f} to {high:.2f}) "
+            f"| {row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -50,7 +50,7 @@ def check_complete(folder, names, lengths):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "new" / "folder"
-    names = ["Elman", "LSTM-forget-0", "LSTM-chrono"]
+    names = ["MinGRU", "LSTM-forget-0", "LSTM-chrono"]
     assert main(["--out", str(folder), "--lengths", "9", "4", "--cells", *names, *SMALL]) == 0
     return folder, names
 
@@ -67,7 +67,7 @@ def test_a_run_writes_every_file(run):
     assert content["settings"]["lengths"] == [4, 9] and content["settings"]["hidden_size"] == 4
     assert set(content["versions"]) == {"python", "jax", "jaxlib", "numpy", "jaxrnn"}
     assert content["machine"]["cores"] >= 1 and content["machine"]["cpu"]
-    assert content["configurations"]["Elman"]["by_length"]["9"]["decay"]["lags"] == [0, 8]
+    assert content["configurations"]["MinGRU"]["by_length"]["9"]["decay"]["lags"] == [0, 8]
     table = (folder / "table.md").read_text(encoding="utf-8")
     assert table.count("\n| ") >= 5 and "LSTM, forget bias 0" in table
     assert str(folder) not in (folder / "results.json").read_text(encoding="utf-8")

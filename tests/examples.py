@@ -52,14 +52,18 @@ class ReadoutParams(NamedTuple):
 class UserReadout(UserGated):
     """An output of its own that reads parameters, the new carry and u, of a size of its own."""
 
-    output_size: ClassVar[int] = 2
+    readouts: ClassVar[int] = 2
+
+    @property
+    def output_size(self):
+        return self.readouts
 
     def init(self, key, input_size, dtype=jnp.float32):
         base = super().init(key, input_size, dtype)
-        return ReadoutParams(*base, readout=self.input_init(key, (self.hidden_size, self.output_size), dtype))
+        return ReadoutParams(*base, readout=self.input_init(key, (self.hidden_size, self.readouts), dtype))
 
     def output(self, params, carry, u):
-        return jnp.tanh(carry.h @ params.readout) * u[0][..., : self.output_size]
+        return jnp.tanh(carry.h @ params.readout) * u[0][..., : self.readouts]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ FLOORS = [
     ["typing", "errors", "numerics", "activations"],
     ["initializers", "cell", "network"],
     ["cells"],
-    ["backends.base", "backends.scan", "kernels", "backends"],
+    ["backends.base", "backends.scan", "backends.chunk", "kernels", "backends"],
     ["validation", "unroll"],
     ["sequence"],
     ["gradients", "tasks", "data", "nn"],

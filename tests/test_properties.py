@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrnn import LSTM, Associative, ChunkedScan, unroll
@@ -44,6 +44,7 @@ def test_a_run_may_be_cut_anywhere(cell, backend, acts, reverse, cut):
     assert_close((carry, jnp.concatenate(outputs[::-1] if reverse else outputs)), whole, 1e-12)
 
 
+@settings(max_examples=6)
 @given(chunk=st.integers(1, 13), every=st.none() | st.integers(1, 13), time=st.integers(1, 12), reverse=st.booleans())
 def test_options_change_nothing(chunk, every, time, reverse):
     cell = LSTM(3)

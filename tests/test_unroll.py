@@ -26,14 +26,18 @@ WAYS = [
     (UserLinear(3), Associative()),
 ]
 on_every_backend = pytest.mark.parametrize("cell, backend", WAYS, ids=[f"{name(c)}-{name(b)}" for c, b in WAYS])
+EVERYTHING = Acts()
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
-def run(cell, backend, arguments: Arguments, acts: Acts = Acts(), reverse=False):
+def run(cell, backend, arguments: Arguments, acts: Acts = EVERYTHING, reverse=False):
     """((carry, ys), gradient) with a weight of one on every output and on the last carry."""
-    carry = jax.tree.map(np.ones_like, arguments.carry)
-    shape = (*jax.tree.leaves(arguments.xs)[0].shape[:-1], cell.output_size)
-    return value_and_gradient(unroll, cell, backend, reverse, arguments, acts, (carry, np.ones(shape)))
+    shape = jax.tree.leaves(arguments.xs)[0].shape[:-1]
+    # Every flag is given, neutral where the test has none, so that all tests share one compiled function.
+    neutral = Acts(np.full(shape[1:], shape[0]), np.ones(shape, bool), np.zeros(shape, bool))
+    acts = Acts(*(n if given is None else given for given, n in zip(acts, neutral, strict=True)))
+    weights = jax.tree.map(np.ones_like, arguments.carry), np.ones((*shape, cell.output_size))
+    return value_and_gradient(unroll, cell, backend, reverse, arguments, acts, weights)
 
 
 @functools.cache

@@ -17,7 +17,15 @@ from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.network import Network
 from jaxrnn.numerics import carry_dtype
 
-BEST_FIRST: tuple[Backend, ...] = (Associative(), ChunkedScan(), Scan())
+
+def best_first() -> tuple[Backend, ...]:
+    """The backends to try, best first for the platform.
+
+    A parallel scan does more work in less depth, which the few cores of a CPU do not repay.
+    """
+    if jax.default_backend() == "cpu":
+        return ChunkedScan(), Associative(), Scan()
+    return Associative(), ChunkedScan(), Scan()
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
             )
         return Explanation(cell, backend)
     refused = []
-    for candidate in BEST_FIRST:
+    for candidate in best_first():
         reason = candidate.refuses(cell, xs)
         if reason is None:
             return Explanation(cell, candidate, tuple(refused))

@@ -26,7 +26,7 @@ figures: $(VENV)/.scripts
 	$(BIN)/python -m benchmarks.gradient_norms $(FIGURES_ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

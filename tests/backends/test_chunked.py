@@ -60,7 +60,10 @@ def scans(program, length=None):
 
 def results(eqn) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Shapes that a scan carries from step to step, and shapes that it stacks, one entry for each step."""
-    pairs = [(out.aval.shape, step.aval.shape) for out, step in zip(eqn.outvars, eqn.params["jaxpr"].jaxpr.outvars)]
+    pairs = [
+        (out.aval.shape, step.aval.shape)
+        for out, step in zip(eqn.outvars, eqn.params["jaxpr"].jaxpr.outvars, strict=True)
+    ]
     return [out for out, step in pairs if out == step], [out for out, step in pairs if out != step]
 
 

@@ -87,30 +87,37 @@ def _output_adjoint(cell: GatedCell, params, carries, us, steps: Steps, d_ys):
     return output_vjp(d_ys)
 
 
+def _join_gates(gates: tuple):
+    return jnp.concatenate(gates, axis=-1)
+
+
+def _part_gates(joined, count: int) -> tuple:
+    return tuple(jnp.split(joined, count, axis=-1))
+
+
 def _weight_adjoint(inputs, adjoints):
     """inputs^T adjoints, added over time and batch by one product; faster than the transpose that JAX derives."""
     lead = tuple(range(inputs.ndim - 1))
     return lax.dot_general(inputs, adjoints, ((lead, lead), ((), ())), preferred_element_type=carry_dtype(inputs.dtype))
 
 
-def _project_adjoint(cell: GatedCell, params, steps: Steps, dus):
-    """Cotangents of the parameters and of xs by way of `project`."""
+def _project_adjoint(cell: GatedCell, params, steps: Steps, du, extra):
+    """Cotangents of the parameters and of xs by way of `project`; du of all gates joined, and of what else u holds."""
     if type(cell).project is not GatedCell.project:
         _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
-        return project_vjp(dus)
-    du = jnp.concatenate(dus, axis=-1)
+        return project_vjp((*_part_gates(du, cell.gates), *extra))
     d_input = _weight_adjoint(zero_unless(steps.active, steps.xs), du.astype(steps.dtype))
     d_bias = jnp.sum(du, axis=tuple(range(du.ndim - 1)))
     d_xs = zero_unless(steps.active, matmul(du, params.input.T)).astype(steps.dtype)
     return jax.tree.map(lambda _: None, params)._replace(input=d_input, bias=d_bias), d_xs
 
 
-def _recurrent_adjoint(hs, dvs, recurrent):
-    """The cotangent of R."""
+def _recurrent_adjoint(hs, dv, recurrent, gates: int):
+    """The cotangent of R; dv of all gates joined."""
     if recurrent.ndim == 2:
-        return _weight_adjoint(hs.astype(recurrent.dtype), jnp.concatenate(dvs, axis=-1).astype(recurrent.dtype))
-    _, product_vjp = jax.vjp(lambda r: recurrent_product(hs, r, len(dvs)), recurrent)
-    return product_vjp(dvs)[0]
+        return _weight_adjoint(hs.astype(recurrent.dtype), dv.astype(recurrent.dtype))
+    _, product_vjp = jax.vjp(lambda r: recurrent_product(hs, r, gates), recurrent)
+    return product_vjp(_part_gates(dv, gates))[0]
 
 
 def backward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, cotangents, saved):
@@ -133,13 +140,13 @@ def backward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, cota
     d_params_direct, d_outputs, d_us_direct = _output_adjoint(cell, weights.params, carries, us, steps, d_ys)
     summed = _read_as_sum(cell, weights.pointwise, first, *jax.tree.map(lambda x: x[0], (us, vs)))
     us = tuple(u + vs[i] if i < cell.gates and summed[i] else u for i, u in enumerate(us))
-    vs = tuple(None if together else v for v, together in zip(vs, summed, strict=True))
+    apart = tuple(None if together else v for v, together in zip(vs, summed, strict=True))
 
     def adjoint_step(state, inputs):
         d_after, d_pointwise = state
         before, u, v, d_output, active, reset = inputs
         d_after = _plus(d_after, d_output)
-        v = tuple(jnp.zeros_like(u[i]) if together else v[i] for i, together in enumerate(summed))
+        v = tuple(jnp.zeros_like(u[i]) if part is None else part for i, part in enumerate(v))
         _, update_vjp = jax.vjp(cell.update, weights.pointwise, before, u, v)
         share, d_before, du, dv = update_vjp(zero_unless(active, d_after))
         _, product_vjp = jax.vjp(lambda h: recurrent_product(h, weights.recurrent, cell.gates), before.h)
@@ -148,15 +155,21 @@ def backward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, cota
             d_before = _plus(d_before, zero_unless(~active, d_after))
         if reset is not None:
             d_before = zero_unless(~reset, d_before)
-        du = tuple(None if i < cell.gates and summed[i] else d for i, d in enumerate(du))
-        return (d_before, _plus(d_pointwise, share)), (du, dv)
+        # Streams in come gate by gate, which XLA reads faster; adjoints go out joined, as the products need them.
+        own = tuple(None if together else d for d, together in zip(du, summed, strict=False))
+        return (d_before, _plus(d_pointwise, share)), (_join_gates(dv), own, du[cell.gates :])
 
     start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
-    inputs = (befores, us, vs, d_outputs, steps.active, steps.resets)
-    (d_carry, d_pointwise), (dus, dvs) = lax.scan(adjoint_step, start, inputs, reverse=not reverse)
-    dus = _plus(tuple(dvs[i] if d is None else d for i, d in enumerate(dus)), d_us_direct)
-    d_params, d_xs = _project_adjoint(cell, weights.params, steps, dus)
-    d_recurrent = _recurrent_adjoint(befores.h, dvs, weights.recurrent)
+    inputs = (befores, us, apart, d_outputs, steps.active, steps.resets)
+    (d_carry, d_pointwise), (dv, own, d_extra) = lax.scan(adjoint_step, start, inputs, reverse=not reverse)
+    du = dv
+    if not all(summed):
+        parts = zip(own, _part_gates(dv, cell.gates), strict=True)
+        du = _join_gates(tuple(shared if o is None else o for o, shared in parts))
+    if d_us_direct is not None:
+        du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), _plus(d_extra, d_us_direct[cell.gates :])
+    d_params, d_xs = _project_adjoint(cell, weights.params, steps, du, d_extra)
+    d_recurrent = _recurrent_adjoint(befores.h, dv, weights.recurrent, cell.gates)
     d_weights = _plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
     d_params = _plus(d_weights.params, cast(d_params_direct, dtype))
     return (d_carry, d_weights._replace(params=d_params)), d_xs

@@ -5,6 +5,7 @@ of arrays, and `carry.h` is the hidden state. Whoever writes a cell writes its m
 """
 
 import abc
+import numbers
 from typing import Any, ClassVar, NamedTuple, final
 
 import jax
@@ -43,7 +44,8 @@ class Cell(abc.ABC):
     def __init_subclass__(cls, **kwargs):
         """Keeps the derived methods derived: a step that is written twice can drift apart."""
         super().__init_subclass__(**kwargs)
-        own = {name for name in cls.__dict__ if name in cls.derived and "derived" not in cls.__dict__}
+        contract = "derived" in cls.__dict__  # GatedCell and LinearCell, which say how theirs are derived
+        own = set() if contract else {name for name in cls.__dict__ if name in cls.derived}
         if own:
             names = ", ".join(sorted(own))
             raise TypeError(f"{cls.__name__}: {names} is derived from the cell's other methods; remove it.")
@@ -95,11 +97,17 @@ def recurrent_product(h: Array, recurrent: Array, gates: int) -> tuple[Array, ..
     return tuple(part.reshape(h.shape) for part in parts)
 
 
-def check_hidden_size(cell) -> None:
-    """Raises ValueError unless `cell.hidden_size` is a whole number of at least 1."""
-    size = cell.hidden_size
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{type(cell).__name__}: `hidden_size` must be a whole number of at least 1, got {size!r}.")
+def is_size(value) -> bool:
+    """Whether a value is a whole number of at least 1."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+
+
+def check_sizes(cell, *names: str) -> None:
+    """Raises ValueError unless these fields of a cell are whole numbers of at least 1."""
+    for name in names:
+        value = getattr(cell, name)
+        if not is_size(value):
+            raise ValueError(f"{type(cell).__name__}: `{name}` must be a whole number of at least 1, got {value!r}.")
 
 
 class GatedCell(Cell):
@@ -120,7 +128,7 @@ class GatedCell(Cell):
     bias_init: BiasInitializer = ZeroBias()
 
     def __post_init__(self):  # noqa: D105
-        check_hidden_size(self)
+        check_sizes(self, "hidden_size")
 
     @abc.abstractmethod
     def update(self, pointwise, carry, u, v) -> Any:

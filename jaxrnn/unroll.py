@@ -48,13 +48,17 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
 
     Raises:
         UnsupportedBackend: `backend` was named and cannot run this; the message is its reason.
-        TypeError: `backend` is not a backend.
+        TypeError: `cell` is not a Cell, or `backend` is not a backend.
 
     Example:
         >>> from jaxrnn import Elman
         >>> print(explain(Elman(4), jnp.zeros((8, 2))).backend)
         ChunkedScan(chunk=16, checkpoint_every=None)
     """
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"explain: `cell` must be a Cell, got {cell!r}. Ask for each cell of a Stack or Bidirectional by itself."
+        )
     if backend is not None:
         if not isinstance(backend, Backend):
             raise TypeError(
@@ -109,9 +113,11 @@ def unroll(
 
     Returns:
         The last carry and the outputs (time, *batch, output_size) in the dtype of `xs`, zero at padded and masked
-        steps. What `xs` holds there reaches no value and no gradient.
+        steps. What `xs` holds there reaches no value and no gradient; a cell sees zeros in its place, where its
+        derivatives have to be finite.
 
-    Values and gradients are the same on every backend, to rounding. Forward mode (jvp, hessian) needs `Scan()`.
+    Values and gradients are the same on every backend, to rounding. Reverse mode works to any order;
+    forward mode (`jax.jvp`, `jax.jacfwd`) needs `Scan()`.
 
     Raises:
         ValueError: shapes do not fit, `lengths` out of range, a carry of another cell or batch.
@@ -126,7 +132,8 @@ def unroll(
         >>> ys.shape, carry.c.shape
         ((10, 2, 4), (2, 4))
     """
-    xs, lengths, mask, resets = jax.tree.map(jnp.asarray, (xs, lengths, mask, resets))
+    xs = jax.tree.map(jnp.asarray, xs)
+    lengths, mask, resets = (None if flags is None else jnp.asarray(flags) for flags in (lengths, mask, resets))
     batch_shape = validation.check_inputs(xs)
     time, dtype = jax.tree.leaves(xs)[0].shape[0], jax.tree.leaves(xs)[0].dtype
     validation.check_lengths(lengths, time, batch_shape)
@@ -138,7 +145,7 @@ def unroll(
     if not isinstance(cell, Cell):
         raise TypeError(f"`cell` must be a Cell, Stack or Bidirectional, got {cell!r}.")
     validation.check_params(type(cell).__name__, params, dtype)
-    validation.check_projection(cell, params, xs)
+    validation.check_fit(cell, params, xs)
     if carry is None:
         carry = cell.init_carry(batch_shape, carry_dtype(dtype))
     else:

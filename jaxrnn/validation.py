@@ -1,5 +1,7 @@
 """What `unroll` asks of its arguments. Each message names the argument, what was got and the cure."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -49,6 +51,11 @@ def check_inputs(xs: PyTree) -> tuple[int, ...]:
 def check_params(name: str, params: PyTree, dtype) -> None:
     """Floating parameters must come in the dtype of the inputs: nothing is promoted silently."""
     for leaf in jax.tree.leaves(params):
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"`params` of {name} must hold arrays, got {leaf!r}. Convert it, for example "
+                "jax.tree.map(jnp.asarray, params)."
+            )
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.finfo(leaf.dtype).dtype != dtype:
             raise TypeError(
                 f"`params` of {name} hold {leaf.dtype} while `xs` is {dtype}. Cast one of them, "
@@ -56,15 +63,32 @@ def check_params(name: str, params: PyTree, dtype) -> None:
             )
 
 
-def check_projection(cell, params: PyTree, xs: PyTree) -> None:
-    """Runs `project` on shapes alone and says what does not fit."""
+@functools.lru_cache(maxsize=1024)
+def _misfit(cell, structure, leaves: tuple[tuple[tuple[int, ...], np.dtype], ...], batch_shape, dtype) -> str | None:
+    """What one step on such shapes says; None if it runs. Cached, so that a call that was made before is not traced."""
+    params, xs = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+
+    def step(params, xs):
+        return cell.step(params, cell.init_carry(batch_shape, carry_dtype(dtype)), cell.project(params, xs))
+
     try:
-        jax.eval_shape(cell.project, params, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs))
-    except (TypeError, ValueError) as error:
+        jax.eval_shape(step, params, xs)
+    except (TypeError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def check_fit(cell, params: PyTree, xs: PyTree) -> None:
+    """Runs one step on shapes alone and says what does not fit."""
+    leaves = jax.tree.leaves(xs)
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+    shapes, structure = jax.tree.flatten((params, one))
+    reason = _misfit(cell, structure, tuple((x.shape, x.dtype) for x in shapes), leaves[0].shape[1:-1], leaves[0].dtype)
+    if reason is not None:
         raise ValueError(
-            f"`xs` {_describe(xs)} does not fit `params` of {type(cell).__name__}, {_describe(params)}. "
+            f"`xs` {_describe(xs)} does not fit `params` of {type(cell).__name__}, {_describe(params)} ({reason}). "
             "Build them with cell.init(key, xs.shape[-1], xs.dtype)."
-        ) from error
+        )
 
 
 def check_carry(cell, carry: PyTree, batch_shape: tuple[int, ...], dtype) -> None:

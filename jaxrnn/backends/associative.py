@@ -89,7 +89,7 @@ class Associative(Backend):
         us = project(cell, params, steps)
         wide = cell.widen(params, carry_dtype(steps.dtype))
         a, b = cell.coefficients(wide, us)
-        a = jnp.broadcast_to(a, b.shape)
+        a, b = (x.astype(carry.h.dtype) for x in (jnp.broadcast_to(a, b.shape), b))
         fresh = fresh_carry(cell, steps).h
         if steps.active is not None:
             a = select(steps.active, a, jnp.ones_like(a))

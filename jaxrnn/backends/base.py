@@ -8,20 +8,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, is_size
 from jaxrnn.numerics import carry_dtype, cast, select, zero_unless
 
 
 class Steps(NamedTuple):
     """A sequence and what acts in it; every leaf has time as its first axis.
 
-    `active` (time, *batch) or (time,): False leaves the carry as it is; None stands for True everywhere.
+    `active` (time, *batch): False leaves the carry as it is, and the input is taken as zero; None for True everywhere.
     `resets` (time, *batch): the carry starts afresh before this step, in the order of the run; None for never.
+    `fill` (time,): steps that only fill a piece up and do not act; None for no such step.
     """
 
     xs: PyTree
-    active: Bool[Array, "time ..."] | None
-    resets: Bool[Array, "time *batch"] | None
+    active: Bool[Array, "time *batch"] | None = None
+    resets: Bool[Array, "time *batch"] | None = None
+    fill: Bool[Array, " time"] | None = None
 
     @property
     def time(self) -> int:
@@ -33,20 +35,34 @@ class Steps(NamedTuple):
         """The dtype of the inputs, and so of the outputs."""
         return jax.tree.leaves(self.xs)[0].dtype
 
+    @property
+    def acting(self) -> Bool[Array, "time ..."] | None:
+        """Which steps act: active ones that are not there to fill; None for all."""
+        if self.fill is None:
+            return self.active
+        real = ~self.fill
+        return real if self.active is None else select(real, self.active, jnp.zeros((), bool))
+
     def split(self, length: int) -> "Steps":
-        """Balanced pieces of at most `length` steps, (pieces, steps, ...); what the last one lacks is inactive."""
-        time = self.time
-        pieces = -(-time // length)
-        padded = pieces * -(-time // pieces)
-        active = self.active
-        if padded > time and active is None:
-            active = jnp.ones(time, bool)
+        """Balanced pieces of at most `length` steps, (pieces, steps, ...).
 
-        def leaf(x):
-            x = jnp.pad(x, [(0, padded - time)] + [(0, 0)] * (x.ndim - 1)) if padded > time else x
-            return x.reshape(pieces, padded // pieces, *x.shape[1:])
+        What the last one lacks is filled with copies of the last step, not with zeros: the derivative of a cell at
+        an input that never was could be infinite.
+        """
+        pieces = -(-self.time // length)
+        missing = pieces * -(-self.time // pieces) - self.time
 
-        return jax.tree.map(leaf, self._replace(active=active))
+        def pad(x, **how):
+            return jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), **how) if missing else x
+
+        fill = jnp.zeros(self.time, bool) if missing and self.fill is None else self.fill
+        steps = Steps(
+            xs=jax.tree.map(lambda x: pad(x, mode="edge"), self.xs),
+            active=None if self.active is None else pad(self.active, mode="edge"),
+            resets=None if self.resets is None else pad(self.resets),
+            fill=None if fill is None else pad(fill, constant_values=True),
+        )
+        return jax.tree.map(lambda x: x.reshape(pieces, x.shape[0] // pieces, *x.shape[1:]), steps)
 
 
 def join(tree: PyTree, time: int) -> PyTree:
@@ -79,7 +95,7 @@ class Backend(abc.ABC):
     """A way to run a recurrence over a sequence, with its options. Equal backends hash equal: no retrace."""
 
     def __new__(cls, *args: Any, **options: Any):
-        """Names the options there are when an unknown one is given."""
+        """Names the options there are when an unknown one is given; Python's own message names none."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name, value in options.items():
             if name not in known:
@@ -90,7 +106,7 @@ class Backend(abc.ABC):
 
     def _check_positive(self, **values: int | None) -> None:
         for name, value in values.items():
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and not is_size(value):
                 raise ValueError(
                     f"{type(self).__name__}: `{name}` must be a whole number of at least 1, got {value!r}."
                 )

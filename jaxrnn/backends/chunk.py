@@ -35,7 +35,7 @@ def outputs(cell: GatedCell, params, carries, us, steps: Steps):
         ys = carries.h
     else:
         ys = jax.vmap(cell.output, (None, 0, 0))(cast(params, carry_dtype(steps.dtype)), carries, us)
-    return finish(ys, steps.active, steps.dtype)
+    return finish(ys, steps.acting, steps.dtype)
 
 
 def forward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, carry, steps: Steps):
@@ -49,7 +49,7 @@ def forward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, carry
         after = select(active, cell.update(weights.pointwise, before, u, v), before)
         return after, after
 
-    end, carries = lax.scan(step, carry, (us, steps.active, steps.resets), reverse=reverse)
+    end, carries = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=reverse)
     ys = None if has_plain_output(cell) else outputs(cell, weights.params, carries, us, steps)
     return end, (carry, carries, ys)
 
@@ -82,7 +82,7 @@ def _output_adjoint(cell: GatedCell, params, carries, us, steps: Steps, d_ys):
     """Cotangents of params, carries and us by way of the outputs, None where they do not reach."""
     if has_plain_output(cell):
         nothing = jax.tree.map(lambda _: None, carries)
-        return None, nothing._replace(h=finish(d_ys, steps.active, carry_dtype(steps.dtype))), None
+        return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
     _, output_vjp = jax.vjp(lambda p, c, u: outputs(cell, p, c, u, steps), params, carries, us)
     return output_vjp(d_ys)
 
@@ -160,7 +160,7 @@ def backward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, cota
         return (d_before, _plus(d_pointwise, share)), (_join_gates(dv), own, du[cell.gates :])
 
     start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
-    inputs = (befores, us, apart, d_outputs, steps.active, steps.resets)
+    inputs = (befores, us, apart, d_outputs, steps.acting, steps.resets)
     (d_carry, d_pointwise), (dv, own, d_extra) = lax.scan(adjoint_step, start, inputs, reverse=not reverse)
     du = dv
     if not all(summed):

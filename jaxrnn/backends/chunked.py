@@ -21,7 +21,7 @@ from jaxrnn.numerics import carry_dtype, cast
 
 @dataclass(frozen=True)
 class ChunkedScan(Backend):
-    """Chunked backpropagation through time; the default for cells that are not linear.
+    """Chunked backpropagation through time; the default on a CPU, and elsewhere for cells that are not linear.
 
     `chunk`: steps per chunk. Gated cells run by a custom VJP that keeps their carries; `checkpoint_every=k` keeps
     carries every k steps only, memory O(time / k + k) beyond inputs, outputs and gradients. Other cells are
@@ -64,7 +64,7 @@ def _backward_stretch(cell: GatedCell, chunk: int, reverse: bool, weights: Weigh
     """The chunks of a stretch against time: (cotangents of first carry and weights), d_xs."""
     steps, (starts, carries), d_ys = inputs
     body = functools.partial(backward_chunk, cell, reverse, weights, fresh)
-    pieces = (steps.split(chunk), starts, carries, Steps(d_ys, None, None).split(chunk).xs)
+    pieces = (steps.split(chunk), starts, carries, Steps(d_ys).split(chunk).xs)
     cotangents, d_xs = lax.scan(body, cotangents, pieces, reverse=not reverse)
     return cotangents, join(d_xs, steps.time)
 
@@ -102,11 +102,11 @@ def _unroll_backward(cell: GatedCell, backend: ChunkedScan, reverse: bool, resid
             return _backward_stretch(*run, cotangents, (piece, saved, d_ys))
 
         length = backend.checkpoint_every
-        pieces = (steps.split(length), saved, Steps(d_ys, None, None).split(length).xs)
+        pieces = (steps.split(length), saved, Steps(d_ys).split(length).xs)
         (d_carry, d_weights), d_xs = lax.scan(segment, start, pieces, reverse=not reverse)
         d_xs = join(d_xs, steps.time)
     d_weights = jax.tree.map(lambda d, w: d.astype(w.dtype), d_weights, weights)
-    return d_weights, d_carry, Steps(d_xs, None, None)
+    return d_weights, d_carry, Steps(d_xs)
 
 
 _unroll = jax.custom_vjp(_unroll_primal, nondiff_argnums=(0, 1, 2))

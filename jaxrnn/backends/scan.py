@@ -51,7 +51,7 @@ class Scan(Backend):
 
         def segment(carry, steps: Steps):
             us = project(cell, narrow(wide), steps)
-            return lax.scan(step, carry, (us, steps.active, steps.resets), reverse=reverse, unroll=self.unroll)
+            return lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=reverse, unroll=self.unroll)
 
         if self.checkpoint_every is None or steps.time <= self.checkpoint_every:
             return segment(carry, steps)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, GatedCell, GatedParams, HiddenCarry, check_hidden_size
+from jaxrnn.cell import Cell, GatedCell, GatedParams, HiddenCarry, check_sizes
 from jaxrnn.initializers import BiasInitializer, Glorot, Initializer, Orthogonal, ZeroBias
 from jaxrnn.numerics import matmul
 
@@ -83,7 +83,7 @@ class ResetBeforeGRU(Cell):
     bias_init: BiasInitializer = ZeroBias()
 
     def __post_init__(self):  # noqa: D105
-        check_hidden_size(self)
+        check_sizes(self, "hidden_size")
 
     @property
     def output_size(self) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrnn.activations import Activation, activation
-from jaxrnn.cell import Cell, check_hidden_size
+from jaxrnn.cell import Cell, check_sizes
 from jaxrnn.initializers import Glorot, Initializer, Orthogonal
 from jaxrnn.numerics import matmul
 
@@ -51,9 +51,7 @@ class _OutputFeedback(Cell):
     output_activation: Activation
 
     def __post_init__(self):  # noqa: D105
-        check_hidden_size(self)
-        if self.outputs < 1:
-            raise ValueError(f"{type(self).__name__}: `outputs` must be at least 1, got {self.outputs}.")
+        check_sizes(self, "hidden_size", "outputs")
         activation(self.activation)
         activation(self.output_activation)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxrnn.cell import HiddenCarry, LinearCell, check_hidden_size
+from jaxrnn.cell import HiddenCarry, LinearCell, check_sizes
 from jaxrnn.numerics import carry_dtype, complex_dtype, matmul
 
 
@@ -56,9 +56,7 @@ class LRU(LinearCell):
     max_phase: float = 2 * math.pi
 
     def __post_init__(self):  # noqa: D105
-        check_hidden_size(self)
-        if self.features < 1:
-            raise ValueError(f"LRU: `features` must be at least 1, got {self.features}.")
+        check_sizes(self, "hidden_size", "features")
         if not 0 <= self.min_radius < self.max_radius < 1:
             raise ValueError(
                 "LRU: `min_radius` and `max_radius` must satisfy 0 <= min < max < 1, "

@@ -9,7 +9,7 @@ from jax import lax
 from jax.nn import sigmoid
 from jaxtyping import Array, Float
 
-from jaxrnn.cell import Cell, GatedCell, GatedParams, check_hidden_size
+from jaxrnn.cell import Cell, GatedCell, GatedParams, check_sizes
 from jaxrnn.initializers import BiasInitializer, ForgetBias, Glorot, Initializer, Orthogonal, ZeroBias
 from jaxrnn.numerics import matmul
 
@@ -68,7 +68,7 @@ class ConstantErrorCarousel(Cell):
     recurrent_init: Initializer = Orthogonal()
 
     def __post_init__(self):  # noqa: D105
-        check_hidden_size(self)
+        check_sizes(self, "hidden_size")
 
     @property
     def output_size(self) -> int:

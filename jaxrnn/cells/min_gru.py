@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxrnn.cell import HiddenCarry, LinearCell, check_hidden_size
+from jaxrnn.cell import HiddenCarry, LinearCell, check_sizes
 from jaxrnn.initializers import Glorot, Initializer
 from jaxrnn.numerics import matmul
 
@@ -43,7 +43,7 @@ class MinGRU(LinearCell):
     input_init: Initializer = Glorot()
 
     def __post_init__(self):  # noqa: D105
-        check_hidden_size(self)
+        check_sizes(self, "hidden_size")
 
     @property
     def output_size(self) -> int:

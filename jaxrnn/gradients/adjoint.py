@@ -38,7 +38,7 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Callable[[Array], Arra
     https://arxiv.org/abs/1211.5063), equations 3 to 5.
 
     Raises:
-        TypeError: `cell` is not a Cell, or `xs` is not floating point.
+        TypeError: `cell` is not a Cell, `xs` is not floating point, or `loss` returns no real array.
         ValueError: `loss` does not return one value for each sample, or shapes do not fit.
 
     Example:
@@ -54,13 +54,18 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Callable[[Array], Arra
     xs = jax.tree.map(jnp.asarray, xs)
     batch_shape = validation.check_inputs(xs)
     validation.check_params(type(cell).__name__, params, jax.tree.leaves(xs)[0].dtype)
-    validation.check_projection(cell, params, xs)
+    validation.check_fit(cell, params, xs)
     us, carries, ys = _run(cell, params, xs)
     losses, loss_vjp = jax.vjp(loss, ys)
-    if jnp.shape(losses) != batch_shape:
+    if not isinstance(losses, jax.Array) or not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise TypeError(
+            f"adjoint_norms: `loss` must return one real array, got {jax.tree.map(jnp.asarray, losses)}. "
+            "Return a differentiable value for each sample, for example lambda ys: (ys[-1] ** 2).sum(axis=-1)."
+        )
+    if losses.shape != batch_shape:
         raise ValueError(
             f"adjoint_norms: `loss` must return one value for each sample, shape {batch_shape}, got "
-            f"{jnp.shape(losses)}. Reduce time and features only, for example "
+            f"{losses.shape}. Reduce time and features only, for example "
             "lambda ys: (ys[-1] ** 2).sum(axis=-1)."
         )
     (d_ys,) = loss_vjp(jnp.ones_like(losses))
@@ -72,7 +77,7 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Callable[[Array], Arra
 @functools.partial(jax.jit, static_argnums=0)
 def _run(cell: Cell, params, xs):
     """Projections, the carry after each step, and outputs in the dtype of the inputs."""
-    steps = Steps(xs, None, None)
+    steps = Steps(xs)
     us = project(cell, params, steps)
     batch_shape = jax.tree.leaves(xs)[0].shape[1:-1]
 

@@ -39,7 +39,7 @@ def _multiply(tree: PyTree, factor) -> PyTree:
 
 
 def _over_features(reduce, tree: PyTree, rank: int) -> list:
-    return [reduce(x.reshape(*x.shape[:rank], -1), axis=-1) for x in jax.tree.leaves(tree)]
+    return [reduce(x.reshape(*x.shape[:rank], math.prod(x.shape[rank:])), axis=-1) for x in jax.tree.leaves(tree)]
 
 
 def _peak(tree: PyTree, rank: int) -> Float[Array, "*batch"]:

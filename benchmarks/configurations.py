@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxrnn import cells
 from jaxrnn.cell import Cell
-from jaxrnn.initializers import BiasInitializer, Chrono, ForgetBias, Gaussian, Identity, Initializer
+from jaxrnn.initializers import BiasInitializer, Chrono, ForgetBias, Gaussian, Identity, Initializer, Orthogonal
 
 
 class Sizes(NamedTuple):
@@ -40,6 +40,7 @@ NAMED = (
     Configuration("LSTM-chrono", "LSTM, chrono", _lstm(lambda sizes: Chrono(sizes.length))),
 )
 
+OWN = "own"  # a configuration's own initialisers
 DEFAULT = ("Elman", "IRNN", "LSTM-forget-0", "LSTM-forget-1", "LSTM-chrono", "GRU", "MinGRU", "LRU")
 
 
@@ -60,18 +61,56 @@ def available() -> dict[str, Configuration]:
     return {name: _exported(name, cell) for name, cell in exported.items()} | {named.name: named for named in NAMED}
 
 
-def select(names: Sequence[str]) -> list[Configuration]:
-    """The configurations of these names, each once.
+INITS: dict[str, Callable[[float, Sizes], dict[str, Initializer | BiasInitializer]]] = {
+    "orthogonal": lambda radius, sizes: {"recurrent_init": Orthogonal(radius)},
+    "gaussian": lambda sigma_w, sizes: {"recurrent_init": Gaussian(sigma_w)},
+    "identity": lambda scale, sizes: {"recurrent_init": Identity(scale)},
+    "forget": lambda bias, sizes: {"bias_init": ForgetBias(bias)},
+    "chrono": lambda part, sizes: {"bias_init": Chrono(max(2, round(part * sizes.length)))},
+}
+
+
+def _initialised(base: Configuration, init: str) -> Configuration | None:
+    """A configuration with another initialiser, NAME or NAME:NUMBER; None where the cell has no place for it."""
+    if init == OWN:
+        return base
+    kind, _, number = init.partition(":")
+    try:
+        make, value = INITS[kind], float(number or 1)
+    except (KeyError, ValueError):
+        raise ValueError(f"--inits: unknown {init}. Choose {OWN}, or NAME:NUMBER with {', '.join(INITS)}.") from None
+
+    def build(sizes: Sizes) -> Cell:
+        return dataclasses.replace(base.build(sizes), **make(value, sizes))  # pyright: ignore[reportArgumentType]
+
+    example = base.build(Sizes(2, 2, 2))
+    fields = {field.name for field in dataclasses.fields(example)}  # pyright: ignore[reportArgumentType]
+    needs_gate = "bias_init" in make(value, Sizes(2, 2, 2))
+    if not fields >= make(value, Sizes(2, 2, 2)).keys() or needs_gate and getattr(example, "keep_gate", None) is None:
+        return None
+    return Configuration(f"{base.name}-{init}", f"{base.label}, {init.replace(':', ' ')}", build)
+
+
+def select(names: Sequence[str], inits: Sequence[str] = (OWN,)) -> list[Configuration]:
+    """The configurations of these names with each of these initialisers that the cell has a place for.
 
     Raises:
-        ValueError: a name is not known, or there is none.
+        ValueError: a name or an initialiser is not known, there is none, or no cell has a place for an initialiser.
     """
     known = available()
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         got = ", ".join(unknown) or "nothing"
         raise ValueError(f"--cells: unknown {got}. Choose from {', '.join(sorted(known))}.")
-    return [known[name] for name in dict.fromkeys(names)]
+    if not inits:
+        raise ValueError(f"--inits: got nothing. Choose {OWN}, or NAME:NUMBER with {', '.join(INITS)}.")
+    found: dict[str, Configuration] = {}
+    for init in inits:
+        fitting = [c for c in (_initialised(known[name], init) for name in names) if c is not None]
+        if not fitting:
+            raise ValueError(f"--inits: {init} fits none of {', '.join(names)}. Add a cell that takes it.")
+        found |= {c.name: c for c in fitting}
+    return list(found.values())
 
 
 def _dynamics(cell: Cell) -> tuple:

@@ -20,7 +20,12 @@ def machine() -> dict[str, str | int]:
     """Processor, cores that may be used, platform, and the device that JAX takes."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     device = jax.devices()[0].device_kind
-    return {"cpu": _cpu_model(), "cores": usable, "platform": platform.platform(), "device": device}
+    return {
+        "cpu": _cpu_model(),
+        "cores": usable,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device,
+    }
 
 
 def _cpu_model() -> str:

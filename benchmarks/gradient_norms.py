@@ -24,7 +24,7 @@ from benchmarks.inputs import Kind, Source, open_source
 from benchmarks.measure import LossKind, keys_of, measure
 from benchmarks.results import Results
 
-COMPILING = 1500  # what compiling one call costs, in steps of one configuration; for the estimate of time left
+COMPILING = 1500  # compiling one call costs about as much as so many steps; only for the estimate of time left
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Settings:
     """The file to read, for text and idx."""
     cells: tuple[str, ...] = configurations.DEFAULT
     """What to compare: any cell that the library exports, or IRNN, LSTM-forget-0, LSTM-forget-1, LSTM-chrono."""
+    inits: tuple[str, ...] = (configurations.OWN,)
+    """Initialisers, each for every cell that has a place for it: own, orthogonal:RADIUS, gaussian:SIGMA_W,
+    identity:SCALE for recurrent weights; forget:BIAS, chrono:PART-OF-LENGTH for biases."""
     lengths: tuple[int, ...] = ()
     """Sequence lengths in steps. Default: 8 to 1024 by doubling, for idx up to all pixels."""
     seeds: int = 8
@@ -54,7 +57,7 @@ class Settings:
     seed: int = 0
     """The key from which every draw follows."""
     out: Path | None = None
-    """Folder for the results. Default: benchmarks/results/gradient_norms/DATA, or with --smoke scratch/."""
+    """Folder for the results. Default: scratch/gradient_norms/DATA."""
     smoke: bool = False
     """A quick look that all works: two short lengths and seeds, small cells; replaces these settings."""
 
@@ -89,13 +92,12 @@ def plan(settings: Settings) -> tuple[Settings, Source, Results, Path]:
     if settings.smoke:
         settings = dataclasses.replace(settings, lengths=(8, 16), seeds=2, batch=4, hidden_size=8)
     check(settings)
-    chosen = configurations.select(settings.cells)
+    chosen = configurations.select(settings.cells, settings.inits)
     source, provenance = open_source(settings.data, settings.path)
     settings = dataclasses.replace(settings, lengths=tuple(sorted(set(settings.lengths or source.lengths))))
     check_lengths(settings.lengths, source)
     root = Path(__file__).resolve().parents[1]
-    kept = root / ("scratch" if settings.smoke else "benchmarks/results") / "gradient_norms" / settings.data
-    folder = settings.out or kept
+    folder = settings.out or root / "scratch/gradient_norms" / settings.data
     report.prepare_folder(folder)
     recorded = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("out", "path")}
     outputs = "the last output" if settings.loss == "terminal" else "the outputs of every step"

@@ -140,7 +140,11 @@ def _summary(measurement: Measurement) -> dict[str, Any]:
 HEADINGS = ("cell", "nats per step", "10 to 90%", "half-life, steps", "R²", "first / last step", "exactly 0")
 
 
-def _steps(half_life: float) -> str:
+def _steps(measurement: Measurement) -> str:
+    half_life = measurement.decay.half_life
+    if measurement.curve.fraction_zero[-1] > 0.5:
+        level = "level" if half_life == math.inf else f"{half_life:.2f}"
+        return f"{level} to lag {measurement.decay.last_lag} at most, then 0"
     return "does not decay" if half_life == math.inf else f"{half_life:.{0 if half_life >= 100 else 2}f}"
 
 
@@ -155,7 +159,7 @@ def table_rows(results: Results) -> list[tuple[str, ...]]:
                 configuration.label,
                 f"{decay.rate.median:.4f}",
                 f"{decay.rate.low:.4f} to {decay.rate.high:.4f}",
-                _steps(decay.half_life),
+                _steps(measured[configuration.name]),
                 f"{decay.r_squared:.3f}",
                 "0" if curve.ratio.median == -math.inf else f"10^{curve.ratio.median / math.log(10):.2f}",
                 f"{100 * curve.fraction_zero[-1]:.0f}%",

@@ -58,7 +58,7 @@ class Settings:
     seed: int = 0
     """The key from which weights and data follow."""
     out: Path | None = None
-    """Folder for the results. Default: benchmarks/results/speed, or with --smoke scratch/speed."""
+    """Folder for the results. Default: scratch/speed."""
     smoke: bool = False
     """A quick look that all works: one tiny shape, 3 turns."""
 
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = tyro.cli(Settings, args=arguments)
     messages = Console(stderr=True)
     root = Path(__file__).resolve().parents[1]
-    folder = settings.out or root / ("scratch" if settings.smoke else "benchmarks/results") / "speed"
+    folder = settings.out or root / "scratch/speed"
     try:
         if settings.runs < 1:
             raise ValueError(f"--runs: must be at least 1, got {settings.runs}. Give a larger number.")

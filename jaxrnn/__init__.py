@@ -5,6 +5,7 @@ import importlib
 from jaxrnn import cells as cells
 from jaxrnn import initializers as initializers
 from jaxrnn.backends import Associative as Associative
+from jaxrnn.backends import Backend as Backend
 from jaxrnn.backends import ChunkedScan as ChunkedScan
 from jaxrnn.backends import Scan as Scan
 from jaxrnn.cell import Cell as Cell
@@ -27,3 +28,8 @@ def __getattr__(name: str):
     if name in _LAZY:
         return importlib.import_module(f"jaxrnn.{name}")
     raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+
+
+def __dir__():
+    """Names for completion, those that load on first use too."""
+    return sorted({*globals(), *_LAZY})

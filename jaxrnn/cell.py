@@ -99,7 +99,7 @@ def recurrent_product(h: Array, recurrent: Array, gates: int) -> tuple[Array, ..
 
 def is_size(value) -> bool:
     """Whether a value is a whole number of at least 1."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def check_sizes(cell, *names: str) -> None:

@@ -37,7 +37,7 @@ FREE_WITHIN = {"jaxrnn.gradients", "jaxrnn.tasks", "jaxrnn.data", "jaxrnn.train"
 def place(module: str) -> str:
     """The entry of ORDER that a module belongs to: the longest name that covers it."""
     covering = [name for name in ORDER if module == name or module.startswith(name + ".")]
-    assert covering, f"{module} stands on no floor: name it in FLOORS, with shared/design.md"
+    assert covering, f"{module} stands on no floor: name it in FLOORS"
     return max(covering, key=len)
 
 

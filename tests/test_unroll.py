@@ -246,6 +246,16 @@ def test_explain_tells_what_runs_and_why(monkeypatch):
     assert jaxrnn.explain(Elman(4), xs, backend=Scan(unroll=2)).backend == Scan(unroll=2)
     with pytest.raises(UnsupportedBackend, match=r"`backend` Associative\(\) cannot run Elman.*not linear.*explain"):
         jaxrnn.explain(Elman(4), xs, backend=Associative())
+    with pytest.raises(TypeError, match="`cell` must be a Cell, got Stack.*each cell of a Stack"):
+        jaxrnn.explain(Stack((linear,)), xs)
+
+
+def test_flags_may_be_lists():
+    cell = Elman(2)
+    params, xs, carry = draw_arguments(cell, time=3, batch=(2,))
+    flags = {"lengths": [3, 1], "mask": [[True, True], [False, True], [True, True]], "resets": ((False, True),) * 3}
+    arrays = {key: np.array(value) for key, value in flags.items()}
+    assert_close(unroll(cell, params, xs, carry, **flags), unroll(cell, params, xs, carry, **arrays), 0)
 
 
 def test_default_carry_is_that_of_the_cell():

@@ -3,6 +3,7 @@
 from jaxrnn.cells.elman import Elman as Elman
 from jaxrnn.cells.gru import GRU as GRU
 from jaxrnn.cells.gru import ResetBeforeGRU as ResetBeforeGRU
+from jaxrnn.cells.gru import negate_update_gate as negate_update_gate
 from jaxrnn.cells.jordan import ElmanJordan as ElmanJordan
 from jaxrnn.cells.jordan import Jordan as Jordan
 from jaxrnn.cells.lru import LRU as LRU

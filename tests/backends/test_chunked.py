@@ -1,13 +1,16 @@
 """What ChunkedScan promises of its gradient's shape in memory, read off the program and off the compiler."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn import GRU, LSTM, ChunkedScan, Elman, PeepholeLSTM, Scan, unroll
+from jaxrnn import GRU, LSTM, ChunkedScan, Elman, GatedCell, HiddenCarry, PeepholeLSTM, Scan, unroll
+from tests.checks import Acts, Case, assert_close, draw_arguments
 from tests.examples import UserHeads, UserNoise, UserReadout, name
 
 TIME, CHUNK, BATCH, FEATURES, HIDDEN = 60, 10, 3, 2, 8
@@ -147,6 +150,26 @@ def test_any_length_is_served(time):
     rng = np.random.default_rng(time)
     values = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(s.dtype), inputs)
     expected = jax.jit(gradient_program(cell, Scan(), time)[0])(*values)
-    jax.tree.map(
-        lambda a, e: np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5), jax.jit(gradient)(*values), expected
-    )
+    assert_close(jax.jit(gradient)(*values), expected, 1e-5)
+
+
+@dataclass(frozen=True)
+class Singular(GatedCell):
+    """Has no derivative where u is zero."""
+
+    hidden_size: int
+    gates: ClassVar[int] = 1
+
+    def update(self, pointwise, carry, u, v):
+        return HiddenCarry(u[0] / jnp.linalg.norm(u[0], axis=-1, keepdims=True) + jnp.tanh(v[0]))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "backend", [Scan(checkpoint_every=4), ChunkedScan(4), ChunkedScan(2, checkpoint_every=4)], ids=name
+)
+def test_what_fills_a_chunk_up_has_finite_derivatives(backend, reverse):
+    """11 steps in pieces of 4 leave one to fill: it must not be taken at an input of zero."""
+    case = Case(Singular(HIDDEN))
+    case.acts, case.arguments = Acts(), draw_arguments(case.cell)
+    case.check(backend, reverse)

@@ -20,7 +20,7 @@ from benchmarks.gradient_norms import main
 from benchmarks.inputs import AddingProblem, Images, Text, doubling
 from benchmarks.labels import spread
 from benchmarks.measure import keys_of, measure
-from jaxrnn import LSTM, cells
+from jaxrnn import GRU, LSTM, Elman, cells
 
 ROOT = Path(__file__).parents[2]
 FILES = {"gradient_norms.csv", "gradient_norms.png", "gradient_norms.svg", "results.json", "table.md"}
@@ -247,8 +247,27 @@ def test_one_call_for_all_initialisers_equals_one_call_each():
     for configuration in group:
         alone = measure([configuration], AddingProblem(), sizes, keys, 3, "terminal")[configuration.name]
         both = together[configuration.name]
+        assert np.isfinite(alone.curve.norm.median).all() and np.isfinite(alone.decay.rate.median)
         np.testing.assert_allclose(both.curve.norm.median, alone.curve.norm.median, rtol=1e-5)
         np.testing.assert_allclose(both.decay.rate.median, alone.decay.rate.median, rtol=1e-5)
+
+
+def test_initialisers_cross_the_cells_that_have_a_place_for_them():
+    chosen = configurations.select(["Elman", "GRU", "MinGRU"], ["own", "orthogonal:0.5", "chrono"])
+    assert [c.name for c in chosen] == [
+        "Elman", "GRU", "MinGRU", "Elman-orthogonal:0.5", "GRU-orthogonal:0.5", "GRU-chrono",
+    ]  # fmt: skip
+    sizes = Sizes(2, 4, 20)
+    assert chosen[3].build(sizes) == Elman(4, recurrent_init=configurations.Orthogonal(0.5))
+    assert chosen[5].build(sizes) == GRU(4, bias_init=configurations.Chrono(20))
+    for inits, message in (
+        (["spectral"], "--inits: unknown spectral.*orthogonal"),
+        (["forget:x"], "--inits: unknown forget:x"),
+        (["forget:1"], "--inits: forget:1 fits none of Elman"),
+        ([], "--inits: got nothing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            configurations.select(["Elman"], inits)
 
 
 def test_an_untouched_memory_decays_by_its_forget_gate():

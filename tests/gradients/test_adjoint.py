@@ -91,7 +91,7 @@ def test_bfloat16_inputs_are_measured_in_float32():
     norms = adjoint_norms(cell, params, xs, last_output)
     wide = jax.tree.map(lambda p: p.astype(jnp.float64), params)
     exact = adjoint_norms(cell, wide, xs.astype(jnp.float64), last_output)
-    assert norms.dtype == jnp.float32
+    assert norms.dtype == jnp.float32 and np.isfinite(norms).all()
     np.testing.assert_allclose(norms, exact, atol=0.03)
 
 
@@ -100,6 +100,7 @@ def test_jit_vmap_and_short_sequences():
     params = jax.vmap(lambda key: cell.init(key, 2, jnp.float64))(jax.random.split(KEY, 2))
     xs = jax.random.normal(KEY, (4, 2, 2), jnp.float64)
     many = jax.jit(jax.vmap(lambda p: adjoint_norms(cell, p, xs, last_output)))(params)
+    assert np.isfinite(many).all()
     for i in range(2):
         one = adjoint_norms(cell, jax.tree.map(lambda p, i=i: p[i], params), xs, last_output)
         np.testing.assert_allclose(many[i], one, rtol=1e-12)
@@ -114,6 +115,18 @@ def test_a_loss_of_another_shape_is_refused():
         ValueError, match=r"`loss` must return one value for each sample, shape \(2,\), got \(\).*lambda"
     ):
         adjoint_norms(cell, cell.init(KEY, 2), jnp.zeros((4, 2, 2), jnp.float32), lambda ys: ys.sum())
+
+
+@pytest.mark.parametrize("loss", [lambda ys: ys[-1].argmax(-1), lambda ys: (ys[-1].sum(-1), ys[0].sum(-1))])
+def test_a_loss_that_is_no_real_array_is_refused(loss):
+    cell = GRU(3)
+    with pytest.raises(TypeError, match="`loss` must return one real array, got.*for example lambda"):
+        adjoint_norms(cell, cell.init(KEY, 2), jnp.zeros((4, 2, 2), jnp.float32), loss)
+
+
+def test_an_empty_batch():
+    cell = GRU(3)
+    assert adjoint_norms(cell, cell.init(KEY, 2), jnp.zeros((4, 0, 2), jnp.float32), last_output).shape == (4, 0)
 
 
 def test_what_is_no_cell_is_refused():

@@ -1,7 +1,7 @@
 """The train step of jaxrnn beside flax.linen.RNN: time and temporary memory, on the machine at hand.
 
 Command:  python -m benchmarks.speed
-Runtime:  about 2 minutes on 2 cores; --smoke a few seconds of computing
+Runtime:  about 40 seconds on 2 cores; --smoke a few
 Expected: speed.png, speed.json and speed.md in one folder; a ratio below 1 means that jaxrnn is faster
 Method:   the same weights in both; outputs and gradients are compared first, and what computes something else is
           not timed. Then the two run in turn, and each ratio is formed within one turn.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from jaxrnn.initializers import BiasInitializer, Glorot, Initializer, Orthogonal, ZeroBias
-from jaxrnn.numerics import cast, matmul, real_dtype
+from jaxrnn.numerics import affine, cast, matmul, real_dtype
 
 
 class HiddenCarry(NamedTuple):
@@ -160,8 +160,7 @@ class GatedCell(Cell):
 
     def project(self, params, xs):
         """xs @ input + bias, as a tuple of `gates` arrays."""
-        total = matmul(xs, params.input)
-        return tuple(jnp.split(total + params.bias.astype(total.dtype), self.gates, axis=-1))
+        return tuple(jnp.split(affine(xs, params.input, params.bias), self.gates, axis=-1))
 
     def recurrent(self, params):
         """R, (hidden, gates * hidden), or with heads (heads, n, gates * n)."""

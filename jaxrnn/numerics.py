@@ -43,6 +43,12 @@ def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"]) -> Inexa
     return jnp.matmul(x.astype(weight.dtype), weight, preferred_element_type=carry_dtype(weight.dtype))
 
 
+def affine(xs, weight, bias):
+    """`xs @ weight + bias` with the sum kept in at least float32."""
+    total = matmul(xs, weight)
+    return total + bias.astype(total.dtype)
+
+
 def select(mask, on_true: PyTree, on_false: PyTree) -> PyTree:
     """Leaf by leaf `where(mask, on_true, on_false)`, the mask spread over trailing axes.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, GatedCell, GatedParams, HiddenCarry, check_sizes
 from jaxrnn.initializers import BiasInitializer, Glorot, Initializer, Orthogonal, ZeroBias
-from jaxrnn.numerics import matmul
+from jaxrnn.numerics import affine, matmul
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ class ResetBeforeGRU(Cell):
 
     def project(self, params, xs):
         """W x + b, as a tuple of three arrays."""
-        total = matmul(xs, params.input)
-        return tuple(jnp.split(total + params.bias.astype(total.dtype), 3, axis=-1))
+        return tuple(jnp.split(affine(xs, params.input, params.bias), 3, axis=-1))
 
     def advance(self, params, carry, u) -> HiddenCarry:
         """See the class."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxrnn.activations import Activation, activation
 from jaxrnn.cell import Cell, check_sizes
 from jaxrnn.initializers import Glorot, Initializer, Orthogonal
-from jaxrnn.numerics import matmul
+from jaxrnn.numerics import affine, matmul
 
 
 class JordanCarry(NamedTuple):
@@ -68,8 +68,7 @@ class _OutputFeedback(Cell):
 
     def project(self, params, xs):
         """U x + b."""
-        total = matmul(xs, params.input)
-        return total + params.bias.astype(total.dtype)
+        return affine(xs, params.input, params.bias)
 
     @abc.abstractmethod
     def feedback(self, params, carry) -> Array:

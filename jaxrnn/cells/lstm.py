@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn.cell import Cell, GatedCell, GatedParams, check_sizes
 from jaxrnn.initializers import BiasInitializer, ForgetBias, Glorot, Initializer, Orthogonal, ZeroBias
-from jaxrnn.numerics import matmul
+from jaxrnn.numerics import affine, matmul
 
 
 class LSTMCarry(NamedTuple):
@@ -90,8 +90,7 @@ class ConstantErrorCarousel(Cell):
 
     def project(self, params, xs):
         """U x + b."""
-        total = matmul(xs, params.input)
-        return total + params.bias.astype(total.dtype)
+        return affine(xs, params.input, params.bias)
 
     def advance(self, params, carry, u) -> CarouselCarry:
         """See the class."""

@@ -42,7 +42,7 @@ types: $(VENV)/.lint
 clean:
 	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
 	rm -rf build dist .hypothesis .pytest_cache .ruff_cache
-	find benchmarks jaxrnn tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks experiments jaxrnn tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. The stamps make a second call install nothing until pyproject.toml changes.
 $(VENV)/.python:

@@ -20,7 +20,7 @@ from jaxrnn.sequence import Stack as Stack
 from jaxrnn.unroll import explain as explain
 from jaxrnn.unroll import unroll as unroll
 
-_LAZY = ("data", "gradients", "tasks")
+_LAZY = ("data", "debug", "gradients", "nn", "stochastic", "tasks", "train")
 
 
 def __getattr__(name: str):

@@ -12,7 +12,9 @@ from jaxtyping import PyTree
 from jaxrnn.numerics import carry_dtype
 
 
-def _describe(tree: PyTree) -> str:
+def describe(tree: PyTree) -> str:
+    """Dtypes and shapes of a tree, for messages."""
+
     def leaf(x):
         x = x if hasattr(x, "dtype") else jnp.asarray(x)
         return f"{x.dtype}{list(x.shape)}"
@@ -75,6 +77,28 @@ def _misfit(cell, structure, leaves: tuple[tuple[tuple[int, ...], np.dtype], ...
         jax.eval_shape(step, params, xs)
     except (TypeError, ValueError, AttributeError) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
+    return _unlike_init(cell, params, xs, dtype)
+
+
+def _unlike_init(cell, params, xs, dtype) -> str | None:
+    """What differs from the parameters that `init` makes: a step can run on wrong ones, where they broadcast.
+
+    None where that cannot be told: `xs` holds more than features, or `params` hold more than `init` makes, such as a
+    memory that an attention reads.
+    """
+    if not isinstance(xs, jax.ShapeDtypeStruct):
+        return None
+    try:
+        expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), xs.shape[-1], dtype))
+    except (TypeError, ValueError, AttributeError, ArithmeticError):
+        return None
+    if jax.tree.structure(params) != jax.tree.structure(expected):
+        return None
+    try:
+        chex.assert_trees_all_equal_shapes_and_dtypes(params, expected)
+    except AssertionError as error:
+        differ = " ".join(str(error).split()).partition("differ ")[2]
+        return f"given and init's differ {differ or error}".rstrip(".")
     return None
 
 
@@ -86,7 +110,7 @@ def check_fit(cell, params: PyTree, xs: PyTree) -> None:
     reason = _misfit(cell, structure, tuple((x.shape, x.dtype) for x in shapes), leaves[0].shape[1:-1], leaves[0].dtype)
     if reason is not None:
         raise ValueError(
-            f"`xs` {_describe(xs)} does not fit `params` of {type(cell).__name__}, {_describe(params)} ({reason}). "
+            f"`xs` {describe(xs)} does not fit `params` of {type(cell).__name__}, {describe(params)} ({reason}). "
             "Build them with cell.init(key, xs.shape[-1], xs.dtype)."
         )
 
@@ -98,8 +122,8 @@ def check_carry(cell, carry: PyTree, batch_shape: tuple[int, ...], dtype) -> Non
         chex.assert_trees_all_equal_shapes_and_dtypes(carry, expected)
     except (AssertionError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"`carry` of {type(cell).__name__} must be {_describe(expected)} for `xs` with batch shape "
-            f"{batch_shape} and dtype {dtype}, got {_describe(carry)}. "
+            f"`carry` of {type(cell).__name__} must be {describe(expected)} for `xs` with batch shape "
+            f"{batch_shape} and dtype {dtype}, got {describe(carry)}. "
             f"Build it with cell.init_carry({batch_shape}, jnp.{carry_dtype(dtype)})."
         ) from error
 

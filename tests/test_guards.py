@@ -25,13 +25,21 @@ FLOORS = [
     ["cells"],
     ["backends.base", "backends.scan", "backends.chunk", "kernels", "backends"],
     ["validation", "unroll"],
-    ["sequence"],
+    ["sequence", "stochastic", "debug"],
     ["gradients", "tasks", "data", "nn"],
     ["train", "models"],
     ["interop"],
 ]
 ORDER = [f"jaxrnn.{name}" for floor in FLOORS for name in floor]
-FREE_WITHIN = {"jaxrnn.gradients", "jaxrnn.tasks", "jaxrnn.data", "jaxrnn.train", "jaxrnn.models", "jaxrnn.interop"}
+FREE_WITHIN = {
+    "jaxrnn.gradients",
+    "jaxrnn.tasks",
+    "jaxrnn.data",
+    "jaxrnn.stochastic",
+    "jaxrnn.train",
+    "jaxrnn.models",
+    "jaxrnn.interop",
+}
 
 
 def place(module: str) -> str:
@@ -105,7 +113,7 @@ def test_a_bare_import_is_light():
     assert not loaded & high
 
 
-@pytest.mark.parametrize("floor", ["data", "gradients", "tasks"])
+@pytest.mark.parametrize("floor", ["data", "debug", "gradients", "nn", "stochastic", "tasks", "train"])
 def test_higher_floors_load_on_first_access(floor):
     code = f"import sys, jaxrnn; jaxrnn.{floor}; assert 'jaxrnn.{floor}' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -54,6 +54,11 @@ def table(rows):
         (ValueError, "`xs` ... no arrays ... (time, *batch, features)", {"xs": ()}),
         (TypeError, "`xs` ... got float32 and float64 ... Cast", {"xs": (XS, XS.astype(np.float64))}),
         (ValueError, "`xs` ... got shapes (6, 2, 3) and (6, 1, 3) ... Broadcast", {"xs": (XS, XS[:, :1])}),
+        (
+            ValueError,
+            "does not fit `params` of LSTM ... bias=float32[1] ... leaves 'bias': shapes: (1,) != (16,) ... init(",
+            {"params": PARAMS[CELL]._replace(bias=jnp.ones(1, jnp.float32))},
+        ),
         (TypeError, "`params` ... float32 ... `xs` is float64 ... astype", {"xs": XS.astype(np.float64)}),
         (TypeError, "`cell` ... Cell, Stack or Bidirectional ... got <class", {"cell": LSTM, "params": PARAMS[CELL]}),
         (

@@ -1,9 +1,14 @@
-"""Any file as a sequence of bytes."""
+"""Any file as a sequence of bytes or characters, and the works of Shakespeare in small."""
 
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+
+from jaxrnn.data.files import locate
+
+Steps = TypeVar("Steps", str, np.ndarray)
 
 
 def read_bytes(path: str | PathLike[str]) -> np.ndarray:
@@ -12,10 +17,63 @@ def read_bytes(path: str | PathLike[str]) -> np.ndarray:
     Raises:
         ValueError: the file is missing, cannot be read or is empty.
     """
+    return np.frombuffer(_content("read_bytes", path), np.uint8)
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """The characters of a file in UTF-8, line ends as they are.
+
+    Raises:
+        ValueError: the file is missing, cannot be read, is empty or is not UTF-8.
+    """
+    try:
+        return _content("read_text", path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"read_text: {path} is not UTF-8: {error}. Take its bytes with read_bytes.") from error
+
+
+def tinyshakespeare(directory: str | PathLike[str] | None = None) -> str:
+    """Tiny Shakespeare: 1,115,394 characters of the plays, 65 of them distinct.
+
+    Source: github.com/karpathy/char-rnn, data/tinyshakespeare. Licence: the plays are in the public domain, char-rnn is
+    MIT. No split comes with it; `split_by_position` gives that of nanoGPT, 1,003,854 and 111,540 characters.
+
+    Args:
+        directory: As for `locate`.
+
+    Raises:
+        ValueError: as for `locate`.
+
+    Example:
+        >>> train, validation = split_by_position(tinyshakespeare())  # doctest: +SKIP
+    """
+    return read_text(locate("tinyshakespeare/input.txt", directory))
+
+
+def split_by_position(sequence: Steps, share: float = 0.9) -> tuple[Steps, Steps]:
+    """The first `share` of a text or an array, and the rest.
+
+    Raises:
+        ValueError: `share` does not lie between 0 and 1, or leaves one part empty.
+
+    Example:
+        >>> split_by_position("first, last")
+        ('first, la', 'st')
+    """
+    cut = int(share * len(sequence))
+    if not 0 < cut < len(sequence):
+        raise ValueError(
+            f"split_by_position: `share` must lie between 0 and 1 and leave both parts something of the "
+            f"{len(sequence)} steps, got {share}. Take one nearer to 0.5, or a longer sequence."
+        )
+    return sequence[:cut], sequence[cut:]
+
+
+def _content(reader: str, path) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"read_bytes: cannot read {path}: {error.strerror}. Give the path of a file.") from error
+        raise ValueError(f"{reader}: cannot read {path}: {error.strerror}. Give the path of a file.") from error
     if not content:
-        raise ValueError(f"read_bytes: {path} is empty, 0 bytes. Give a file that holds text.")
-    return np.frombuffer(content, np.uint8)
+        raise ValueError(f"{reader}: {path} is empty, 0 bytes. Give a file that holds text.")
+    return content

@@ -2,54 +2,99 @@
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.pairs import check_pairs, first_pair_is_marked, sample_pairs, wrong_result
 
 
 @dataclass(frozen=True)
 class Adding:
-    """The adding problem, one mark in each half (Arjovsky, Shah & Bengio, 2016, https://arxiv.org/abs/1511.06464).
+    """The adding problem in its four published definitions, which are not comparable with one another.
 
-        x_t = (v_t, m_t),    v_t ~ U[0, 1),    m_t = 1 at t = i and t = j, else 0
-        i ~ U{0, ..., T // 2 - 1},    j ~ U{T // 2, ..., T - 1}
-        target = v_i + v_j, scored by the squared error at the last step
+        x_t = (v_t, m_t), a value and a marker;  the sum v_i + v_j is asked for at the last step, by squared error
 
-    Not the form of Hochreiter & Schmidhuber (1997), whose lengths vary, values lie in [-1, 1] and targets are scaled.
+    With T = `length`, and both ends of a range included unless a bracket is round:
 
-    Shapes: inputs (length, batch, 2), targets (batch, 1), mask (length, batch), True at the last step alone.
-    All float32. Units: none.
+    * "arjovsky" (Arjovsky, Shah & Bengio, 2016, https://arxiv.org/abs/1511.06464): T steps, v_t in [0, 1), i in
+      0..T//2-1, j in T//2..T-1, target v_i + v_j.
+    * "bai" (Bai, Kolter & Koltun, 2018, https://arxiv.org/abs/1803.01271): the same with i, j anywhere, i unlike j.
+    * "pascanu" (Pascanu, Mikolov & Bengio, 2013, https://arxiv.org/abs/1211.5063, with the ranges of their code): l
+      steps, l in [T, T + T//10), v_t in [0, 1), i in [0, l//10), j in [l//10, l//10 + 2l//5), target (v_i + v_j) / 2.
+      Their code draws one l for a batch and puts the marker before the value; here l is drawn for each sequence.
+    * "hochreiter" (Hochreiter & Schmidhuber, 1997, Neural Computation 9(8), experiment 4): l steps, l in T..T+T//10,
+      v_t in [-1, 1), i in 0..9, j one of the other steps in 0..T//2-1, target 0.5 + (v_i + v_j) / 4. The marker is -1
+      at the first and last step, so a mark on the first pair cannot be seen: its value becomes 0. The paper
+      says this of the first mark; that it holds for the second too is assumed.
+
+    `length` is not the lag: random positions give short lags too, down to l - 1 - max(i, j). Look at the error by lag
+    before claiming one.
+
+    Shapes: inputs (longest, batch, 2), the longest T, T, T+T//10-1, T+T//10; targets (batch, 1); mask True at the last
+    step alone. All float32. Units: none.
 
     Raises:
-        ValueError: length is below 2.
+        ValueError: length is below 2 ("arjovsky", "bai"), 10 ("pascanu") or 20 ("hochreiter"), or the definition is
+            none of the four.
 
     Example:
+        >>> import jax
         >>> Adding(length=10).sample(jax.random.key(0), batch=3).inputs.shape
         (10, 3, 2)
     """
 
     length: int
+    definition: str = "arjovsky"
 
     def __post_init__(self):  # noqa: D105
-        if self.length < 2:
-            raise ValueError(f"Adding: `length` must be at least 2, one step for each mark, got {self.length}.")
+        check_pairs(self, ("arjovsky", "bai", "pascanu", "hochreiter"))
+
+    @property
+    def input_size(self) -> int:
+        """Features of a step: value and marker."""
+        return 2
+
+    @property
+    def output_size(self) -> int:
+        """Outputs of the readout: the sum."""
+        return 1
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
-        values_key, first_key, second_key = jax.random.split(key, 3)
-        half = self.length // 2
-        values = jax.random.uniform(values_key, (self.length, batch), jnp.float32)
-        first = jax.random.randint(first_key, (batch,), 0, half)
-        second = jax.random.randint(second_key, (batch,), half, self.length)
-        steps = jnp.arange(self.length)[:, None]
-        markers = ((steps == first) | (steps == second)).astype(jnp.float32)
-        return Batch(
-            inputs=jnp.stack([values, markers], axis=-1),
-            targets=jnp.sum(values * markers, axis=0)[:, None],
-            mask=jnp.broadcast_to(steps == self.length - 1, (self.length, batch)),
-        )
+        low = -1.0 if self.definition == "hochreiter" else 0.0
+        pairs = sample_pairs(self.definition, key, self.length, batch, low, neutral=0.0)
+        total = (pairs.first + pairs.second)[:, None]
+        match self.definition:
+            case "pascanu":
+                total = total / 2
+            case "hochreiter":
+                total = 0.5 + total / 4
+        return Batch(pairs.inputs, total, pairs.mask)
 
     def baseline(self) -> float:
-        """The mean squared error of the best constant, 1: the variance of a sum of two uniforms, 2 / 12."""
-        return 1 / 6
+        """The mean squared error of the best constant, the mean of the target, which is the target's variance.
+
+        * "arjovsky", "bai": 1/6, of the constant 1. Reading the last input alone gains 1/12 whenever a mark lies on
+          it, in one of T - T//2 sequences or two of T.
+        * "pascanu": 1/24, of the constant 1/2.
+        * "hochreiter": (2 - p) / 48, of the constant 1/2, where p = 1/10 + 9/10 / (T//2 - 1) is the probability that
+          the first pair is marked; 1/24 without that case.
+        """
+        match self.definition:
+            case "pascanu":
+                return 1 / 24
+            case "hochreiter":
+                return (2 - first_pair_is_marked(self.length)) / 48
+            case _:
+                return 1 / 6
+
+    def wrong(self, outputs: Float[Array, "time batch 1"], batch: Batch) -> Bool[Array, " batch"]:
+        """Whether the paper counts a sequence as wrong, by the error e at its last step.
+
+        "pascanu": e^2 > 0.04, by which the constant 1/2 is right on 64%. "hochreiter": |e| >= 0.04, by which it is
+        right on about 15%. The two bars are not the same.
+
+        Raises:
+            ValueError: outputs are not (time, batch, 1), or the definition sets no bar: "arjovsky", "bai".
+        """
+        return wrong_result(self, outputs, batch)

@@ -2,16 +2,25 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Real, Shaped
 
 
 class Batch(NamedTuple):
-    """Inputs, targets, and the steps whose outputs are scored.
+    """Inputs, targets, and the steps whose outputs are scored; from a task or from real data, in JAX or NumPy arrays.
 
-    `targets` broadcast against outputs (time, batch, output), so the task's mean squared error is that of
-    `ys - targets` over the steps where `mask` holds, whether one step is scored or all.
+    * `inputs` (time, batch, features), or (time, batch) where a step is one whole number, such as a token. Sequences of
+      different lengths are padded on the right; in the tasks of this package the padding is zero.
+    * `targets` of a regression are real and broadcast against outputs (time, batch, output): (batch, output) is one
+      target a sequence. Targets of a classification are whole numbers: (batch,) one class a sequence, (time, batch)
+      one a step. What they hold at steps that are not scored means nothing.
+    * `mask` (time, batch) is True where an output is scored: at the last step of each sequence, or at all its steps,
+      never in the padding.
+
+    The task's loss is the mean over the steps where the mask holds: of the squared error for real targets, of the
+    cross-entropy in nats for classes.
     """
 
-    inputs: Float[Array, "time batch features"]
-    targets: Float[Array, "*time batch output"]
-    mask: Bool[Array, "time batch"]
+    inputs: Shaped[Array | np.ndarray, "time batch *features"]
+    targets: Real[Array | np.ndarray, "..."]
+    mask: Bool[Array | np.ndarray, "time batch"]

@@ -1,13 +1,11 @@
 import gzip
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxrnn.data import read_idx
 
-MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
 
 
@@ -66,13 +64,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         read_idx(tmp_path)
 
 
-@pytest.mark.skipif(not MNIST.exists(), reason="the MNIST files are not on this machine")
-def test_real_images_and_labels(tmp_path):
-    path = MNIST / "t10k-images-idx3-ubyte.gz"
+def test_real_images_and_labels(tmp_path, directory):
+    path = directory / "mnist" / "t10k-images-idx3-ubyte.gz"
     got = read_idx(path)
     assert got.shape == (10_000, 28, 28) and got.dtype == np.uint8
     assert got.max() == 255 and (got[:, 0, 0] == 0).all()
-    labels = read_idx(MNIST / "t10k-labels-idx1-ubyte.gz")
+    labels = read_idx(directory / "mnist" / "t10k-labels-idx1-ubyte.gz")
     assert labels.shape == (10_000,) and set(labels.tolist()) == set(range(10))
     (tmp_path / "cut.gz").write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(ValueError, match="truncated or damaged gzip"):

@@ -1,0 +1,134 @@
+"""Batches of sequences of different lengths, grouped so that little is padded and few shapes are compiled."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
+
+from jaxrnn.data.positions import check_sizes, filled, locate_in_epoch, shuffle
+from jaxrnn.tasks import Batch
+
+Rows = Sequence[Shaped[np.ndarray, "_ ..."]]
+
+
+@dataclass(frozen=True, eq=False)
+class Buckets:
+    """Batches of sequences of similar length, every sequence once an epoch.
+
+    Sorted by length, the sequences are cut into `buckets` groups of as many each. A batch comes from one group and is
+    padded with zeros to the group's longest, so there are at most `buckets` shapes. Sequences within a group and the
+    batches of all groups come in a new order each epoch. A group's last batch is filled up with sequences of its own
+    that the mask leaves out.
+
+    Shapes: inputs (time, batch, *features); targets and mask by the kind of `targets`:
+        a list of sequences    (time, batch, *output), scored at all steps of a sequence
+        an array, a row each   (batch, *output), scored at a sequence's last step
+    Either way `lengths(mask)` gives the lengths for `jaxrnn.unroll`, 0 where the mask leaves a sequence out.
+
+    Fields:
+        inputs: The sequences (time, *features).
+        targets: For each sequence either a sequence as long, or a label or vector, all in one array.
+        batch: Sequences in a batch.
+        key: Decides the orders, one for each epoch. Default None: always that of the lengths, as for an evaluation.
+        buckets: Groups. Default: 4.
+
+    Raises:
+        ValueError: there are no sequences, one of length 0, one whose target has another length, not as many targets,
+            or a size below 1.
+
+    Example:
+        >>> rolls = [np.ones((length, 88), np.float32) for length in (5, 9, 6, 12)]
+        >>> source = Buckets(*next_step(rolls), batch=2, buckets=2)
+        >>> [batch.inputs.shape for batch in (source.at(0), source.at(1))]
+        [(5, 2, 88), (11, 2, 88)]
+        >>> lengths(source.at(1).mask).tolist()
+        [8, 11]
+    """
+
+    inputs: Rows
+    targets: Rows | Shaped[np.ndarray, "count *output"]
+    batch: int
+    key: PRNGKeyArray | None = None
+    buckets: int = 4
+
+    def __post_init__(self):  # noqa: D105
+        check_sizes(self, batch=self.batch, buckets=self.buckets)
+        if not len(self.inputs) or len(self.targets) != len(self.inputs):
+            raise ValueError(
+                f"Buckets: `inputs` and `targets` must be as many, at least 1, got {len(self.inputs)} and "
+                f"{len(self.targets)}. Give one target, or one sequence of targets, for each sequence."
+            )
+        for place, length in enumerate(self._lengths):
+            if length == 0:
+                raise ValueError(
+                    f"Buckets: every sequence of `inputs` must have a step, got none in number {place}. Leave it out."
+                )
+            if not isinstance(self.targets, np.ndarray) and len(self.targets[place]) != length:
+                raise ValueError(
+                    f"Buckets: `targets` must be as long as their sequences, got {len(self.targets[place])} steps for "
+                    f"the {length} of number {place}. For one target a sequence, give them all in one array."
+                )
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._slots)
+
+    def at(self, position: int) -> Batch:
+        """The batch at a position >= 0, a pure function of it."""
+        epoch, index = locate_in_epoch(self, position)
+        shuffled = shuffle(self.key, epoch)
+        group, part = shuffled(self._slots)[index]
+        members = shuffled(self._groups[group])
+        rows, counted = filled(members[part * self.batch : (part + 1) * self.batch], self.batch)
+        ends = self._lengths[rows]
+        time = int(self._lengths[members].max())
+        steps = np.arange(time)[:, None]
+        if isinstance(self.targets, np.ndarray):
+            targets, scored = self.targets[rows], steps == ends - 1
+        else:
+            targets, scored = _padded([self.targets[row] for row in rows], time), steps < ends
+        if np.issubdtype(targets.dtype, np.integer):
+            targets = targets.astype(np.int32)
+        return Batch(_padded([self.inputs[row] for row in rows], time), targets, scored & counted)
+
+    @functools.cached_property
+    def _lengths(self) -> np.ndarray:
+        return np.array([len(sequence) for sequence in self.inputs])
+
+    @functools.cached_property
+    def _groups(self) -> list[np.ndarray]:
+        by_length = np.argsort(self._lengths, kind="stable")
+        return [group for group in np.array_split(by_length, self.buckets) if group.size]
+
+    @functools.cached_property
+    def _slots(self) -> np.ndarray:
+        """The batches of an epoch (count, 2): the group, and which of its batches."""
+        counts = [-(-len(group) // self.batch) for group in self._groups]
+        return np.array([(group, part) for group, count in enumerate(counts) for part in range(count)])
+
+
+def next_step(sequences: Rows) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Inputs and targets for telling each next step: all steps but the last, and all but the first."""
+    return [sequence[:-1] for sequence in sequences], [sequence[1:] for sequence in sequences]
+
+
+def lengths(mask: Bool[Array | np.ndarray, "time batch"]) -> Int[Array, " batch"]:
+    """The steps up to the last at which the mask holds, int32; 0 where it nowhere does. It can be compiled.
+
+    Example:
+        >>> lengths(np.array([[False, True, False], [True, True, False], [False, True, False]])).tolist()
+        [2, 3, 0]
+    """
+    steps = jnp.arange(1, mask.shape[0] + 1, dtype=jnp.int32)[:, None]
+    return jnp.max(jnp.where(mask, steps, 0), axis=0)
+
+
+def _padded(sequences: list[np.ndarray], time: int) -> np.ndarray:
+    """Sequences side by side (time, batch, ...), zeros after their ends."""
+    padded = np.zeros((time, len(sequences), *sequences[0].shape[1:]), sequences[0].dtype)
+    for row, sequence in enumerate(sequences):
+        padded[: len(sequence), row] = sequence
+    return padded

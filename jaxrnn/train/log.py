@@ -1,0 +1,98 @@
+"""The metrics of a run as a file: one JSON object a line, appended update by update, cut back when a run resumes."""
+
+import json
+import math
+import os
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.train.state import Metrics
+
+
+class MetricsLog:
+    """Writes one line an update: `step`, the scalars of `Metrics`, and those of `aux` where it is a dictionary.
+
+    Numbers that are not finite stand as the strings "nan", "inf" and "-inf", which JSON has no numbers for.
+
+    Args:
+        path: The file, made if it is missing.
+        step: Where the run starts. Lines of this step and later ones, which a run that was cut off left behind the
+            checkpoint that it resumes from, are dropped, so that every update stands in the log once.
+
+    Raises:
+        ValueError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with MetricsLog(Path(folder) / "log.jsonl") as log:
+        ...         log.write(0, {"loss": np.float32(0.5)})
+        ...     read_log(Path(folder) / "log.jsonl")["loss"]
+        array([0.5])
+    """
+
+    def __init__(self, path: str | PathLike[str], step: int = 0):
+        """Opens the file, cut back to `step`."""
+        self._path = Path(path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [line for line in _lines(self._path) if line["step"] < step]
+            beside = self._path.with_name(f".{self._path.name}.part")
+            beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            os.replace(beside, self._path)
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise ValueError(
+                f"MetricsLog: cannot write {self._path}: {error.strerror}. Choose a folder of your own."
+            ) from error
+
+    def write(self, step: int, metrics: Metrics | dict[str, Any]) -> None:
+        """Appends the updates that began at `step`: one, or several stacked along a first axis."""
+        columns = {name: np.atleast_1d(np.asarray(column)) for name, column in _scalars(metrics).items()}
+        for row in range(len(next(iter(columns.values())))):
+            values = {name: _number(column[row]) for name, column in columns.items()}
+            self._file.write(json.dumps({"step": step + row, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def __enter__(self):  # noqa: D105
+        return self
+
+    def __exit__(self, *error):  # noqa: D105
+        self.close()
+
+
+def read_log(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    """The columns of a log, in the order of the steps."""
+    lines = _lines(Path(path))
+    return {name: np.array([_parsed(line[name]) for line in lines]) for name in (lines[0] if lines else ())}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """All whole lines; a last one that a killed run left half written does not count."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _scalars(metrics: Metrics | dict[str, Any]) -> dict[str, Any]:
+    columns = dict(metrics) if isinstance(metrics, dict) else metrics._asdict()
+    aux = columns.pop("aux", ())
+    columns |= aux if isinstance(aux, dict) else {}
+    return {name: column for name, column in columns.items() if np.ndim(column) <= 1}
+
+
+def _number(value: np.generic) -> Any:
+    number = value.item()
+    return number if not isinstance(number, float) or math.isfinite(number) else str(number)
+
+
+def _parsed(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value

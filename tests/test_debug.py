@@ -1,0 +1,62 @@
+"""The debug mode names the first step and the value that turned non-finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn import GRU, LSTM, Elman, Stack
+from jaxrnn.debug import check_finite
+
+LINEAR = Elman(2, "identity")
+
+
+@pytest.fixture
+def xs():
+    return jax.random.normal(jax.random.key(1), (6, 3, 2), jnp.float32)
+
+
+def exploding(cell, value):
+    params = cell.init(jax.random.key(0), 2)
+    return params._replace(recurrent=jnp.full_like(params.recurrent, value))
+
+
+def test_a_finite_run_is_that_of_unroll(xs):
+    cell = Stack((LSTM(3), GRU(2)))
+    params = cell.init(jax.random.key(0), 2)
+    lengths, resets = jnp.array([6, 4, 0]), jnp.zeros((6, 3), bool).at[2].set(True)
+    how = {"lengths": lengths, "resets": resets, "reverse": True}
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+        check_finite(cell, params, xs, **how),
+        jaxrnn.unroll(cell, params, xs, **how),
+    )
+
+
+def test_the_first_step_and_the_carry_are_named(xs):
+    """|h_t| grows by 2e15 a step: h_0 ~ 1, h_1 ~ 1e15, h_2 ~ 1e30, and h_3 leaves float32."""
+    with pytest.raises(FloatingPointError, match=r"the carry of Elman\.h is not finite, first at step 3 of 6"):
+        check_finite(LINEAR, exploding(LINEAR, 1e15), jnp.ones_like(xs))
+
+
+def test_in_reverse_the_first_of_the_run(xs):
+    with pytest.raises(FloatingPointError, match=r"carry of Elman\.h .* first at step 2 of 6"):
+        check_finite(LINEAR, exploding(LINEAR, 1e15), jnp.ones_like(xs), reverse=True)
+
+
+def test_inputs_come_first_and_padding_does_not_count(xs):
+    params = LINEAR.init(jax.random.key(0), 2)
+    spoilt = xs.at[4, 1, 0].set(jnp.nan)
+    with pytest.raises(FloatingPointError, match=r"projection of the inputs to Elman\[0\] .* first at step 4 of 6"):
+        check_finite(LINEAR, params, spoilt)
+    lengths = jnp.array([6, 4, 6])
+    assert np.isfinite(check_finite(LINEAR, params, spoilt, lengths=lengths)[1]).all()
+
+
+def test_the_layer_of_a_stack_is_named(xs):
+    cell = Stack((GRU(2), LINEAR))
+    params = cell.init(jax.random.key(0), 2)
+    params = (params[0], exploding(LINEAR, 1e30))
+    with pytest.raises(FloatingPointError, match="Elman"):
+        check_finite(cell, params, 1 + xs)

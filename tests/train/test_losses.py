@@ -1,0 +1,80 @@
+"""Losses against loops over the scored steps, and what must not reach them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.train import losses
+
+TIME, BATCH, CLASSES = 5, 3, 4
+RANDOM = np.random.default_rng(0)
+OUTPUTS = RANDOM.normal(size=(TIME, BATCH, CLASSES))
+LABELS = RANDOM.integers(0, CLASSES, (TIME, BATCH))
+FRAMES = RANDOM.integers(0, 2, (TIME, BATCH, CLASSES)).astype(float)
+MASKS = {
+    "many-to-one": np.arange(TIME)[:, None] == np.array([4, 2, 0]),
+    "one-to-many": np.broadcast_to(np.arange(TIME)[:, None] >= 3, (TIME, BATCH)),
+    "many-to-many": np.arange(TIME)[:, None] < np.array([5, 3, 1]),
+}
+
+
+def softmax_loss(z, label):
+    return np.log(np.exp(z).sum()) - z[label]
+
+
+def logistic_loss(z, y):
+    p = 1 / (1 + np.exp(-z))
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum()
+
+
+FORMS = {
+    losses.squared_error: (FRAMES, lambda z, y: ((z - y) ** 2).mean()),
+    losses.cross_entropy: (LABELS, softmax_loss),
+    losses.binary_cross_entropy: (FRAMES, logistic_loss),
+    losses.accuracy: (LABELS, lambda z, label: float(z.argmax() == label)),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("loss", FORMS, ids=lambda f: f.__name__)
+def test_each_is_the_mean_over_scored_steps(loss, mask):
+    targets, one = FORMS[loss]
+    scored = [(t, b) for t in range(TIME) for b in range(BATCH) if mask[t, b]]
+    expected = np.mean([one(OUTPUTS[t, b], targets[t, b]) for t, b in scored])
+    np.testing.assert_allclose(loss(jnp.asarray(OUTPUTS), jnp.asarray(targets), mask), expected, rtol=1e-12)
+    whole = targets[-1]  # one target a sequence
+    expected = np.mean([one(OUTPUTS[t, b], whole[b]) for t, b in scored])
+    np.testing.assert_allclose(loss(jnp.asarray(OUTPUTS), jnp.asarray(whole), mask), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", FORMS, ids=lambda f: f.__name__)
+def test_padding_reaches_neither_value_nor_gradient(loss):
+    targets, mask = FORMS[loss][0], MASKS["many-to-many"]
+    spoilt = jnp.where(mask[..., None], OUTPUTS, jnp.nan)
+    outside = np.where(mask.reshape(mask.shape + (1,) * (targets.ndim - 2)), targets, -7)
+    value, gradient = jax.value_and_grad(loss)(spoilt, jnp.asarray(outside), mask)
+    clean, expected = jax.value_and_grad(loss)(jnp.asarray(OUTPUTS), jnp.asarray(targets), mask)
+    assert value == clean
+    np.testing.assert_array_equal(gradient, expected)
+    assert (np.asarray(gradient)[~mask] == 0).all()
+
+
+def test_a_mask_that_excludes_everything():
+    nothing = np.zeros((TIME, BATCH), bool)
+    with pytest.raises(ValueError, match="`mask` of shape \\(5, 3\\) excludes every step"):
+        losses.cross_entropy(jnp.asarray(OUTPUTS), jnp.asarray(LABELS), nothing)
+    assert np.isnan(jax.jit(losses.cross_entropy)(OUTPUTS, LABELS, nothing))
+
+
+def test_16_bits_are_summed_in_32():
+    ones = jnp.ones((1000, 3, 1), jnp.bfloat16)
+    loss = losses.squared_error(3 * ones, jnp.zeros((3, 1), jnp.float32), np.ones((1000, 3), bool))
+    assert loss == 9 and loss.dtype == jnp.float32
+
+
+def test_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="`mask` must be \\(time, batch\\)"):
+        losses.squared_error(jnp.asarray(OUTPUTS), jnp.asarray(FRAMES), np.ones((2, BATCH), bool))
+    with pytest.raises(ValueError, match="targets \\(2, 3\\) do not fit outputs \\(5, 3, 4\\)"):
+        losses.cross_entropy(jnp.asarray(OUTPUTS), jnp.asarray(LABELS[:2]), MASKS["many-to-one"])

@@ -155,7 +155,8 @@ def check_lengths(lengths, time: int, batch_shape: tuple[int, ...]) -> None:
             "Give one length for each sequence."
         )
     if not isinstance(lengths, core.Tracer) and lengths.size:
-        low, high = int(np.min(lengths)), int(np.max(lengths))
+        values = np.asarray(lengths)  # of an array closed over inside jax.jit a JAX minimum would be traced
+        low, high = int(values.min()), int(values.max())
         if low < 0 or high > time:
             raise ValueError(
                 f"`lengths` must lie between 0 and the {time} steps of `xs`, got {low} to {high}. "

@@ -68,17 +68,17 @@ class UserReadout(UserGated):
 
 @dataclass(frozen=True)
 class UserNoise(UserGated):
-    """Noise for each step as a further entry of xs: u holds more arrays than there are gates."""
+    """Noise for each step as a further entry of xs: u holds more than the gates, a tree of arrays."""
 
     noise: ClassVar[bool] = True
 
     def project(self, params, xs):
         inputs, noise = xs
-        return *super().project(params, inputs), noise
+        return *super().project(params, inputs), {"keep": noise, "write": 1 - noise}
 
     def update(self, pointwise, carry, u, v):
         new = super().update(pointwise, carry, u[:2], v)
-        return HiddenCarry(u[2] * carry.h + (1 - u[2]) * new.h)
+        return HiddenCarry(u[2]["keep"] * carry.h + u[2]["write"] * new.h)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def table(rows):
         (
             ValueError,
             "does not fit `params` of LSTM ... bias=float32[1] ... leaves 'bias': shapes: (1,) != (16,) ... init(",
-            {"params": PARAMS[CELL]._replace(bias=jnp.ones(1, jnp.float32))},
+            {"params": jaxrnn.GatedParams(*PARAMS[CELL][:2], bias=jnp.ones(1, jnp.float32))},
         ),
         (TypeError, "`params` ... float32 ... `xs` is float64 ... astype", {"xs": XS.astype(np.float64)}),
         (TypeError, "`cell` ... Cell, Stack or Bidirectional ... got <class", {"cell": LSTM, "params": PARAMS[CELL]}),
@@ -104,6 +104,11 @@ def test_carries(error, message, how):
 )
 def test_lengths(error, message, how):
     refused(error, f"`lengths` ... {message}", lambda: unroll(lengths=how))
+
+
+def test_lengths_that_a_compiled_function_closes_over():
+    lengths = jnp.array([6, 2])
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(lambda: unroll(lengths=lengths))(), unroll(lengths=lengths))
 
 
 def test_lengths_that_are_traced_cannot_be_looked_at():

@@ -67,7 +67,8 @@ def _read_as_sum(cell: GatedCell, pointwise, carry, u, v) -> tuple[bool, ...]:
     Read off the traced update: a stopped gradient could hide a second use from the derivatives.
     """
     jaxpr = jax.make_jaxpr(cell.update)(pointwise, carry, u, v).jaxpr
-    us, vs = jaxpr.invars[-len(u) - len(v) : -len(v)], jaxpr.invars[-len(v) :]
+    first_u = len(jaxpr.invars) - len(v) - len(jax.tree.leaves(u))  # behind the gates u may hold trees of arrays
+    us, vs = jaxpr.invars[first_u:], jaxpr.invars[-len(v) :]
 
     def only_summed(a, b) -> bool:
         readers = [eqn for eqn in jaxpr.eqns if any(x is a or x is b for x in eqn.invars)]

@@ -1,5 +1,7 @@
 """The same recurrence inside a caller's jit and outside, with arrays on the device and without."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,8 @@ class Variants(chex.TestCase):
         def run(params, xs):
             return jaxrnn.unroll(cell, params, xs, lengths=np.array([4, 2]))
 
-        carry, ys = self.variant(run)(params, xs)
+        variant: Any = self.variant
+        carry, ys = variant(run)(params, xs)
         expected_carry, expected = step_by_step(cell, params, xs, [4, 2])
         chex.assert_trees_all_close((carry, ys), (expected_carry, expected), rtol=2e-6, atol=1e-6)
         chex.assert_tree_all_finite((carry, ys))

@@ -1,12 +1,40 @@
-"""What a measurement ran on: versions and the machine, without names of hosts, users or folders."""
+"""What a measurement runs on: chosen at the start, and told without names of hosts, users or folders."""
 
 import importlib.metadata
 import os
 import platform
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import jax
+
+Device = Literal["cpu", "gpu", "tpu"]
+
+
+def use_device(device: Device | None) -> None:
+    """Makes JAX compute on the first device of a kind; None leaves the choice to JAX.
+
+    The platform itself is chosen, not a default device, so that whatever asks for the platform sees the same. To be
+    called before the first computation, after which JAX keeps its platform.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if device is None:
+        return
+    before = getattr(jax.config, "jax_platforms", None)
+    jax.config.update("jax_platforms", device)
+    try:
+        found = jax.default_backend()
+    except RuntimeError:
+        found = None
+    if found != device:
+        jax.config.update("jax_platforms", before)
+        raise ValueError(
+            f"--device: there is no {device} that JAX can use here, it has {jax.default_backend()}. Leave the flag "
+            f"out, or install JAX for a {device}."
+        )
 
 
 def versions() -> dict[str, str]:

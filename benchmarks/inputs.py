@@ -1,153 +1,63 @@
-"""Input sequences: made by the adding problem, bytes of a text, or images pixel by pixel."""
+"""What can be asked for by name: every source, made or opened from files, and where it comes from."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.data import read_bytes, read_idx
-from jaxrnn.tasks import Adding
+from benchmarks.recorded import Chorales, Images, Text
+from benchmarks.source import Source
+from benchmarks.synthetic import SYNTHETIC
+from jaxrnn.data import jsb_chorales, mnist, read_bytes, read_idx, tinyshakespeare
+from jaxrnn.data.files import FILES
 
-Kind = Literal["adding", "text", "idx"]
-
-
-class Source(Protocol):
-    """Where sequences come from; `limit` names the longest that there is, in steps, or None."""
-
-    @property
-    def title(self) -> str:
-        """What it is, in a few words."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """What one sequence is."""
-        ...
-
-    @property
-    def input_size(self) -> int:
-        """Features of one step."""
-        ...
-
-    @property
-    def limit(self) -> tuple[int, str] | None:
-        """The longest sequence, and in words what it is."""
-        ...
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """The lengths measured when none are asked for."""
-        ...
-
-    def sample(self, key, length: int, batch: int) -> jax.Array:
-        """Sequences (length, batch, input_size), float32, decided by the key."""
-        ...
+Kind = Literal["adding", "copy", "memorisation", "temporal-order", "parity", "text", "mnist", "jsb", "idx"]
+DATA_SETS = {
+    "text": "tinyshakespeare/input.txt",
+    "mnist": "mnist/train-images-idx3-ubyte.gz",
+    "jsb": "jsb-chorales/jsb-chorales-quarter.json",
+}
+OWN_FILES = ("text", "idx")
 
 
-def doubling(longest: int) -> tuple[int, ...]:
-    """8, 16, 32, ... below `longest`, and `longest` itself."""
-    return (*(2**k for k in range(3, longest.bit_length()) if 2**k < longest), longest)
-
-
-def shortened(name: str) -> str:
-    """A file's name with its middle left out if it is too long for a figure."""
-    return name if len(name) <= 40 else f"{name[:18]}...{name[-18:]}"
-
-
-@dataclass(frozen=True)
-class AddingProblem:
-    """Sequences of `jaxrnn.tasks.Adding`: a uniform value and a marker at each step."""
-
-    title: str = "the adding problem"
-    description: str = "Input: a uniform number and a marker at each step, one mark in each half of the sequence"
-    input_size: int = 2
-    limit: None = None
-    lengths: tuple[int, ...] = doubling(1024)
-
-    def sample(self, key, length: int, batch: int) -> jax.Array:
-        """See Source."""
-        return Adding(length).sample(key, batch).inputs
-
-
-@dataclass(frozen=True, eq=False)
-class Text:
-    """Windows of a file that begin anywhere, each byte one-hot of 256."""
-
-    file: str
-    content: np.ndarray
-    input_size: int = 256
-    lengths: tuple[int, ...] = doubling(1024)
-    title: str = "text, byte by byte"
-
-    @property
-    def description(self) -> str:
-        """The file, without its folder."""
-        return f"Input: windows of {shortened(self.file)}, each byte one-hot of {self.input_size}"
-
-    @property
-    def limit(self) -> tuple[int, str]:
-        """All of the file."""
-        return len(self.content), f"bytes of {self.file}"
-
-    def sample(self, key, length: int, batch: int) -> jax.Array:
-        """See Source."""
-        starts = np.asarray(jax.random.randint(key, (batch,), 0, len(self.content) - length + 1))
-        windows = self.content[starts + np.arange(length)[:, None]]
-        return jax.nn.one_hot(windows, self.input_size, dtype=jnp.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Images pixel by pixel, row by row, pixel / 255; shorter sequences are the pixels around the middle one."""
-
-    file: str
-    images: np.ndarray
-    input_size: int = 1
-    title: str = "images, pixel by pixel"
-
-    @property
-    def description(self) -> str:
-        """The file, without its folder."""
-        return f"Input: images of {shortened(self.file)}; shorter sequences are the pixels around the middle"
-
-    @property
-    def limit(self) -> tuple[int, str]:
-        """All pixels of an image."""
-        return int(np.prod(self.images.shape[1:])), f"pixels of an image in {self.file}"
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Up to all pixels."""
-        return doubling(self.limit[0])
-
-    def sample(self, key, length: int, batch: int) -> jax.Array:
-        """See Source."""
-        chosen = np.asarray(jax.random.randint(key, (batch,), 0, len(self.images)))
-        pixels = self.images[chosen].reshape(batch, -1)
-        axes = self.images.shape[1:]
-        middle = np.ravel_multi_index(tuple(size // 2 for size in axes), axes)
-        start = int(np.clip(middle - length // 2, 0, pixels.shape[1] - length))
-        return jnp.asarray(pixels[:, start : start + length].T[..., None].astype(np.float32) / np.float32(255))
-
-
-def open_source(kind: Kind, path: Path | None) -> tuple[Source, dict[str, str]]:
+def open_source(kind: Kind, path: Path | None, directory: Path | None) -> tuple[Source, dict[str, str]]:
     """The source, and where it comes from: a file's name and SHA-256.
 
+    Args:
+        kind: Its name.
+        path: A file of the user's own, for text in place of Tiny Shakespeare.
+        directory: Where the data sets of `jaxrnn.data` lie.
+
     Raises:
-        ValueError: a path is missing or not wanted, or the file is not what it should be.
+        ValueError: a path or directory is missing or not wanted, or a file is not what it should be.
     """
-    if kind == "adding":
-        if path is not None:
-            raise ValueError(f"--path: the adding problem reads no file, got {path}. Add --data text or --data idx.")
-        return AddingProblem(), {}
-    if path is None:
-        raise ValueError(f"--path: --data {kind} needs a file. Add --path FILE.")
-    source = Text(path.name, read_bytes(path)) if kind == "text" else _images(path)
-    return source, {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    if path is not None and kind not in OWN_FILES:
+        raise ValueError(
+            f"--path: --data {kind} reads no file of your own, got {path}. Leave it out, or add --data text."
+        )
+    if directory is not None and (kind not in DATA_SETS or path is not None):
+        unused = f"--data {kind}" if path is None else f"--path {path}"
+        raise ValueError(f"--directory: {unused} reads no data set, got {directory}. Leave one of the two out.")
+    if kind in SYNTHETIC:
+        return SYNTHETIC[kind], {}
+    if kind == "idx" and path is None:
+        raise ValueError("--path: --data idx needs a file of images. Add --path FILE, or take --data mnist.")
+    if path is not None:
+        source = Text(jnp.asarray(read_bytes(path)), path.name) if kind == "text" else _images(path)
+        return source, {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return _data_set(kind, directory), {"file": DATA_SETS[kind], "sha256": FILES[DATA_SETS[kind]].sha256}
+
+
+def _data_set(kind: Kind, directory: Path | None) -> Source:
+    if kind == "text":
+        content = np.frombuffer(tinyshakespeare(directory).encode("utf-8"), np.uint8)
+        return Text(jnp.asarray(content), "Tiny Shakespeare")
+    if kind == "mnist":
+        images, labels = (jnp.asarray(part) for part in mnist("train", directory))
+        return Images(images, labels.astype(jnp.int32), "MNIST", classes=10)
+    return Chorales.of(jsb_chorales("train", directory), "the chorales of J. S. Bach")
 
 
 def _images(path: Path) -> Images:
@@ -157,4 +67,4 @@ def _images(path: Path) -> Images:
             f"--path: {path} holds {images.dtype} of shape {images.shape}, not images (count, rows, columns) of "
             "unsigned bytes. Give a file such as train-images-idx3-ubyte.gz."
         )
-    return Images(path.name, images)
+    return Images(jnp.asarray(images), jnp.zeros(len(images), jnp.int32), path.name, classes=0)

@@ -8,13 +8,17 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from benchmarks.configurations import Configuration, Sizes
-from benchmarks.inputs import Source
+from benchmarks.source import Source
 from jaxrnn.cell import Cell
 from jaxrnn.gradients import adjoint_norms, decay_fit, geometric_mean, median, quantile, root_mean_square
+from jaxrnn.numerics import cast
+from jaxrnn.tasks import Batch
 
 LossKind = Literal["terminal", "every-step"]
+Dtype = Literal["float32", "bfloat16", "float64"]
 Values = Any  # an array: jax.Array while compiling, np.ndarray or a NumPy number afterwards
 BAND = (0.1, 0.9)
 
@@ -55,29 +59,61 @@ class Measurement(NamedTuple):
     decay: Decay
 
 
-def keys_of(seed: int, seeds: int) -> jax.Array:
-    """One key for each seed; the networks are the same at every length."""
-    return jax.random.split(jax.random.key(seed), seeds)
+class Keys(NamedTuple):
+    """The keys of every draw, each (seeds,); networks are the same at every length."""
+
+    network: jax.Array
+    projection: jax.Array
+    sequences: jax.Array
+    readout: jax.Array
+    training: jax.Array
+    evaluation: jax.Array
+
+
+def keys_of(seed: int, seeds: int) -> Keys:
+    """Keys for each seed, all from one number."""
+    each = jax.vmap(lambda key: jax.random.split(key, len(Keys._fields)))(jax.random.split(jax.random.key(seed), seeds))
+    return Keys(*(each[:, i] for i in range(len(Keys._fields))))
+
+
+def draw(group: Sequence[Configuration], sizes: Sizes, keys: Keys) -> PyTree:
+    """Parameters of configurations of equal dynamics, leaves (initialisers, seeds, ...), float32 for every dtype."""
+    cells = [configuration.build(sizes) for configuration in group]
+    params = [jax.vmap(lambda key, c=cell: c.init(key, sizes.input, jnp.float32))(keys.network) for cell in cells]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def sample(source: Source, keys, number, length: int, batch: int) -> Batch:
+    """Sequences for each seed, of many sets the one with this number; leaves (seeds, ...).
+
+    Compiled apart from the cells, as it serves all of them.
+    """
+    return jax.vmap(lambda key: source.sample(jax.random.fold_in(key, number), length, batch))(keys)
 
 
 def measure(
-    group: Sequence[Configuration], source: Source, sizes: Sizes, keys, batch: int, loss: LossKind
+    group: Sequence[Configuration],
+    source: Source,
+    sizes: Sizes,
+    keys: Keys,
+    batch: int,
+    loss: LossKind,
+    dtype: Dtype = "float32",
+    params: PyTree = None,
 ) -> dict[str, Measurement]:
     """Measures configurations of equal dynamics, all seeds and initialisers in one compiled call.
 
     The loss of a sample is a fixed random projection of its outputs, L = <w, y_T>, or the sum of it over all steps,
     with w ~ N(0, I / output size) drawn for each seed, the same for every cell. Its derivative with respect to the
-    outputs never vanishes, whatever the cell puts out.
+    outputs never vanishes, whatever the cell puts out. `params` are those of networks that have been trained; None
+    stands for the networks as they are drawn. Both are computed in `dtype`.
     """
-    cells = [configuration.build(sizes) for configuration in group]
-    each = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
-    params = [jax.vmap(lambda key, cell=cell: cell.init(key, sizes.input, jnp.float32))(each[:, 0]) for cell in cells]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-    width = cells[0].output_size
-    projections = jax.vmap(lambda key: jax.random.normal(key, (width,), jnp.float32))(each[:, 1]) / math.sqrt(width)
-    draws = [jax.random.fold_in(key, sizes.length) for key in each[:, 2]]
-    inputs = jnp.stack([source.sample(key, sizes.length, batch) for key in draws])
-    log_norms = _log_norms(cells[0], loss, stacked, projections, inputs)
+    cell = group[0].build(sizes)
+    params = draw(group, sizes, keys) if params is None else params
+    projections = jax.vmap(lambda key: jax.random.normal(key, (cell.output_size,), jnp.float32))(keys.projection)
+    inputs = sample(source, keys.sequences, sizes.length, sizes.length, batch).inputs
+    log_norms = _log_norms(cell, loss, dtype, params, projections / math.sqrt(cell.output_size), inputs)
     curves = jax.tree.map(np.asarray, [_curve(logs) for logs in log_norms])
     return {
         configuration.name: Measurement(curve, _decay(logs))
@@ -85,18 +121,20 @@ def measure(
     }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _log_norms(cell: Cell, loss: LossKind, params, projections, inputs):
-    """(initialisers, seeds, time, batch): seeds side by side, initialisers in turn, which bounds the memory."""
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _log_norms(cell: Cell, loss: LossKind, dtype: Dtype, params, projections, inputs):
+    """(initialisers, seeds, time, batch), initialisers and seeds side by side; sequences belong to a seed."""
 
     def one(params, projection, xs):
+        params, projection, xs = cast((params, projection, xs), jnp.dtype(dtype))
+
         def per_sample(ys):
             steps = ys[-1:] if loss == "terminal" else ys
             return jnp.einsum("tbo,o->b", steps, projection)
 
         return adjoint_norms(cell, params, xs, per_sample)
 
-    return jax.lax.map(lambda params: jax.vmap(one)(params, projections, inputs), params)
+    return jax.vmap(jax.vmap(one), (0, None, None))(params, projections, inputs)
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""The files of a run: long CSV, JSON, table; each written beside and then renamed, so that none is ever half there."""
+"""The data of a run as files: long CSV, JSON; each written beside and then renamed, so that none is ever half there."""
 
 import contextlib
 import csv
@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
+from benchmarks.configurations import Configuration
 from benchmarks.environment import machine, versions
 from benchmarks.measure import Measurement
 from benchmarks.results import Results
+from benchmarks.training import CLIP
 
 MAX_ROWS = 10_000
 CSV_COLUMNS = (
-    "data", "configuration", "length", "lag", "ln_median", "ln_quantile_10", "ln_quantile_90",
+    "data", "configuration", "train_steps", "length", "lag", "ln_median", "ln_quantile_10", "ln_quantile_90",
     "ln_geometric_mean", "ln_root_mean_square", "fraction_zero",
 )  # fmt: skip
 
@@ -71,46 +72,62 @@ def kept_lags(length: int, curves: int) -> np.ndarray:
 
 
 def rows(results: Results, planned: int) -> Iterator[tuple[Any, ...]]:
-    """One row for each configuration, length and kept lag; `planned` curves share the space."""
+    """One row for each configuration, stage of training, length and kept lag; `planned` curves share the space."""
     for configuration in results.configurations:
-        for length, measurements in results.measured.items():
-            if configuration.name not in measurements:
-                continue
-            curve = measurements[configuration.name].curve
-            columns = (*curve.norm, curve.geometric_mean, curve.root_mean_square, curve.fraction_zero)
-            for lag in kept_lags(length, planned):
-                values = (f"{float(column[lag]):.7g}" for column in columns)
-                yield results.settings["data"], configuration.name, length, int(lag), *values
+        for updates in results.measured:
+            for length, measurement in results.curves(updates, configuration.name).items():
+                curve = measurement.curve
+                columns = (*curve.norm, curve.geometric_mean, curve.root_mean_square, curve.fraction_zero)
+                for lag in kept_lags(length, planned):
+                    values = (f"{float(column[lag]):.7g}" for column in columns)
+                    yield results.settings["data"], configuration.name, updates, length, int(lag), *values
 
 
 def to_csv(results: Results) -> str:
-    """The long table: natural logarithms of norms, -inf for exact zeros."""
+    """The long table: natural logarithms of norms, -inf for exact zeros; `train_steps` is 0 at initialisation."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    writer.writerows(rows(results, len(results.configurations) * len(results.settings["lengths"])))
+    stages = 2 if results.settings["train_steps"] else 1
+    writer.writerows(rows(results, stages * len(results.configurations) * len(results.settings["lengths"])))
     return out.getvalue()
 
 
 def to_json(results: Results) -> str:
     """Settings, versions, machine and, for each configuration, ratio and decay by length; not finite as strings."""
-
-    def by_length(name: str) -> dict[str, Any]:
-        return {str(n): _summary(m[name]) for n, m in results.measured.items() if name in m}
-
     content = {
         "settings": results.settings,
         "versions": versions(),
         "machine": machine(),
-        "computing_seconds_by_length": {str(n): round(s, 2) for n, s in results.seconds.items()},
+        "computing_seconds": {stage: round(seconds, 2) for stage, seconds in results.seconds.items()},
         "units": {
             "ln_ratio": "natural logarithm of ||dL/ds_1|| / ||dL/ds_T||, over samples and seeds",
             "rate": "nats per step, fitted to each sample by itself, then median and quantiles",
             "half_life": "steps, from the median rate",
         },
-        "configurations": {c.name: {"label": c.label, "by_length": by_length(c.name)} for c in results.configurations},
     }
+    if results.objective is not None:
+        content["training"] = {
+            "objective": results.objective.what,
+            "loss": f"{results.objective.loss}, on the same new sequences before and after, by network",
+            "baseline": _number(results.baseline),
+            "length": max(results.settings["lengths"]),
+            "method": f"Adam, gradients clipped to a global norm of {CLIP}",
+        }
+    content["configurations"] = {c.name: _configuration(results, c) for c in results.configurations}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _configuration(results: Results, configuration: Configuration) -> dict[str, Any]:
+    def by_length(updates: int) -> dict[str, Any]:
+        return {str(n): _summary(m) for n, m in results.curves(updates, configuration.name).items()}
+
+    found = {"label": configuration.label, "by_length": by_length(0)}
+    if configuration.name in results.training:
+        training = results.training[configuration.name]
+        found["training"] = {field: [_number(value) for value in row] for field, row in training._asdict().items()}
+        found["by_length_after_training"] = by_length(results.settings["train_steps"])
+    return found
 
 
 def _number(value: Any) -> float | str:
@@ -135,51 +152,3 @@ def _summary(measurement: Measurement) -> dict[str, Any]:
             "lags": [decay.first_lag, decay.last_lag],
         },
     }
-
-
-HEADINGS = ("cell", "nats per step", "10 to 90%", "half-life, steps", "R²", "first / last step", "exactly 0")
-
-
-def _steps(measurement: Measurement) -> str:
-    half_life = measurement.decay.half_life
-    if measurement.curve.fraction_zero[-1] > 0.5:
-        level = "level" if half_life == math.inf else f"{half_life:.2f}"
-        return f"{level} to lag {measurement.decay.last_lag} at most, then 0"
-    return "does not decay" if half_life == math.inf else f"{half_life:.{0 if half_life >= 100 else 2}f}"
-
-
-def table_rows(results: Results) -> list[tuple[str, ...]]:
-    """One row for each configuration, at the longest length."""
-    measured = results.measured[results.longest]
-    found = []
-    for configuration in (c for c in results.configurations if c.name in measured):
-        curve, decay = measured[configuration.name]
-        found.append(
-            (
-                configuration.label,
-                f"{decay.rate.median:.4f}",
-                f"{decay.rate.low:.4f} to {decay.rate.high:.4f}",
-                _steps(measured[configuration.name]),
-                f"{decay.r_squared:.3f}",
-                "0" if curve.ratio.median == -math.inf else f"10^{curve.ratio.median / math.log(10):.2f}",
-                f"{100 * curve.fraction_zero[-1]:.0f}%",
-            )
-        )
-    return found
-
-
-def to_table(results: Results) -> Table:
-    """The table to print."""
-    table = Table(title=f"{results.title} T = {results.longest}", caption=results.subtitle)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    for row in table_rows(results):
-        table.add_row(*row)
-    return table
-
-
-def to_markdown(results: Results) -> str:
-    """The same table as a file."""
-    lines = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1)), *table_rows(results)]
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{results.title} T = {results.longest}\n\n{body}\n\n{results.subtitle}\n"

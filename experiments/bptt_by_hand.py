@@ -39,8 +39,10 @@ The network reads x_1 ... x_T and scores every output (many to many); vectors ar
 jaxrnn holds the transposes, since it writes x @ input: input = U^T, recurrent = W^T, bias = b.
 """
 
+import errno
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +60,7 @@ from rich.table import Table
 
 from benchmarks.environment import machine, versions
 from benchmarks.figure import save
-from benchmarks.report import prepare_folder, write_atomically, write_text
+from benchmarks.report import prepare_folder
 from experiments.bptt_figure import draw
 from jaxrnn import Elman, GatedParams, unroll
 
@@ -270,16 +272,31 @@ def to_table(results: dict[str, Any]) -> Table:
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """All files."""
-    write_text(folder / "results.json", json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    write_text(folder / "table.md", to_markdown(results))
+    """All files: first in a folder beside, then in their places, so that a disk that fills up leaves the old ones.
+
+    Raises:
+        OSError: they cannot be written, or a folder is in the place of one.
+    """
+    texts = {
+        "results.json": json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        "table.md": to_markdown(results),
+    }
     picture = draw(results)
-    for kind in ("png", "svg"):
-        write_atomically(folder / f"bptt_by_hand.{kind}", lambda path: save(picture, path))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".bptt-") as scratch:
+        for name, text in texts.items():
+            (Path(scratch) / name).write_text(text, encoding="utf-8")
+        for kind in ("png", "svg"):
+            save(picture, Path(scratch) / f"bptt_by_hand.{kind}")
+        places = {beside: folder / beside.name for beside in sorted(Path(scratch).iterdir())}
+        for place in places.values():
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{place.name} is a folder")
+        for beside, place in places.items():
+            beside.replace(place)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 1 if a gradient differs, 2 for arguments that cannot be used."""
+    """The command; returns its exit code: 0, 1 if a gradient differs, 2 if arguments or the folder cannot be used."""
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
     settings = tyro.cli(Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     folder = settings.out or Path(__file__).resolve().parents[1] / "scratch/bptt_by_hand"
@@ -298,7 +315,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not results["largest_difference"] <= TOLERANCE:
         messages.print(f"error: differs from jax.grad. {closing(results)} Nothing was written.", markup=False)
         return 1
-    write(results, folder)
+    try:
+        write(results, folder)
+    except OSError as error:
+        reason = error.strerror or error
+        messages.print(f"error: cannot write to {folder}: {reason}. Free space or choose another --out.", markup=False)
+        return 2
     Console(width=120).print(to_table(results))
     messages.print(f"Results: {folder}", markup=False)
     return 0

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
+from jaxrnn import validation
 from jaxrnn.backends.base import Backend, Steps, finish, fresh_carry, project, restart
 from jaxrnn.cell import Cell
 from jaxrnn.numerics import select
@@ -48,7 +49,7 @@ def _assert_finite(what: str, tree: PyTree, t, active) -> None:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             bad = ~select(active, jnp.isfinite(leaf), jnp.array(True))
             first = jnp.where(bad.any(), t, _NEVER)
-            label = f"{what}{jax.tree_util.keystr(path)}"
+            label = ".".join([what, *filter(None, [jax.tree_util.keystr(path, simple=True, separator=".")])])
             chex.assert_trees_all_equal({label: first}, {label: jnp.full_like(first, _NEVER)})
 
 
@@ -58,9 +59,11 @@ def check_finite(
     """`unroll` in a debug mode: raises at the first step at which a value turns infinite or NaN.
 
     Arguments and results are those of `jaxrnn.unroll`, less `backend`: the run is a plain scan in which Chex asserts
-    that every projection, carry and output of an acting step is finite (`chex.chexify`). It is slow, meant for one
-    batch that has gone wrong, and cannot stand inside `jax.jit`. Of a Stack or Bidirectional the cells are watched in
-    the order in which they run. Chex warns at the exit of the program of assertions not inspected: these were.
+    that every projection, carry and output of an acting step is finite (`chex.chexify`). Gradients are not
+    watched: where these explode while all values are finite, `jaxrnn.gradients.adjoint_norms` shows it. It is slow,
+    meant for one batch that has gone wrong, and cannot stand inside `jax.jit`. Of a Stack or Bidirectional the cells
+    are watched in the order in which they run. Chex warns at the exit of the program of assertions that were not
+    inspected: these were.
 
     Raises:
         FloatingPointError: names the value and the step (of `xs`, from 0) at which the run met it first.
@@ -76,13 +79,15 @@ def check_finite(
         ...     print(str(error).partition(". ")[0])
         check_finite: the carry of Elman.h is not finite, first at step 3 of 9
     """
+    batch_shape, time = validation.check_inputs(jax.tree.map(jnp.asarray, xs)), jax.tree.leaves(xs)[0].shape[0]
+    validation.check_lengths(None if lengths is None else jnp.asarray(lengths), time, batch_shape)
     try:
         return _watched(cell, bool(reverse))(params, xs, carry, lengths, mask, resets)
     except AssertionError as error:
-        found = re.search(r"'(?P<what>(?:projection|carry|output) of .+?)'.*?(?P<step>\d+) != ", str(error), re.DOTALL)
+        text = r"(?P<quote>['\"])(?P<what>(?:projection|carry|output) of .+?)(?P=quote),\)'.*?(?P<step>\d+) != "
+        found = re.search(text, str(error), re.DOTALL)
         if found is None:
             raise
-        time = jax.tree.leaves(xs)[0].shape[0]
         raise FloatingPointError(
             f"check_finite: the {found['what']} is not finite, first at step {found['step']} of {time}. All "
             "that came before it in the run is: look at the inputs of that step and at the size of the weights."

@@ -16,8 +16,7 @@ def describe(tree: PyTree) -> str:
     """Dtypes and shapes of a tree, for messages."""
 
     def leaf(x):
-        x = x if hasattr(x, "dtype") else jnp.asarray(x)
-        return f"{x.dtype}{list(x.shape)}"
+        return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)
 
     return str(jax.tree.map(leaf, tree)).replace("'", "")
 

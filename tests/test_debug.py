@@ -1,12 +1,15 @@
 """The debug mode names the first step and the value that turned non-finite."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import GRU, LSTM, Elman, Stack
+from jaxrnn import GRU, LSTM, Elman, GatedCell, HiddenCarry, Stack
 from jaxrnn.debug import check_finite
 
 LINEAR = Elman(2, "identity")
@@ -48,10 +51,37 @@ def test_in_reverse_the_first_of_the_run(xs):
 def test_inputs_come_first_and_padding_does_not_count(xs):
     params = LINEAR.init(jax.random.key(0), 2)
     spoilt = xs.at[4, 1, 0].set(jnp.nan)
-    with pytest.raises(FloatingPointError, match=r"projection of the inputs to Elman\[0\] .* first at step 4 of 6"):
+    with pytest.raises(FloatingPointError, match=r"projection of the inputs to Elman\.0 .* first at step 4 of 6"):
         check_finite(LINEAR, params, spoilt)
     lengths = jnp.array([6, 4, 6])
     assert np.isfinite(check_finite(LINEAR, params, spoilt, lengths=lengths)[1]).all()
+
+
+@dataclass(frozen=True)
+class Reciprocal(GatedCell):
+    """Not finite where the input is zero, as it is taken to be in padding; u holds a name that has to be quoted."""
+
+    hidden_size: int
+    gates: ClassVar[int] = 1
+
+    def project(self, params, xs):
+        return jnp.zeros((*xs.shape[:-1], self.hidden_size), xs.dtype), {"it's": 1 / xs[..., :1]}
+
+    def update(self, pointwise, carry, u, v):
+        return HiddenCarry(jnp.tanh(u[0] + u[1]["it's"] + v[0]))
+
+
+def test_steps_that_do_not_act_are_not_looked_at(xs):
+    cell = Reciprocal(3)
+    params, lengths = cell.init(jax.random.key(0), 2), jnp.array([6, 4, 5])
+    check_finite(cell, params, jnp.exp(xs), lengths=lengths)
+    with pytest.raises(FloatingPointError, match=r"projection of the inputs to Reciprocal\.1\.it's .* at step 2 of 6"):
+        check_finite(cell, params, jnp.exp(xs).at[2, 1].set(0), lengths=lengths)
+
+
+def test_lengths_are_those_of_unroll(xs):
+    with pytest.raises(ValueError, match="`lengths` must lie between 0 and the 6 steps"):
+        check_finite(LINEAR, LINEAR.init(jax.random.key(0), 2), xs, lengths=jnp.array([9, 1, 1]))
 
 
 def test_the_layer_of_a_stack_is_named(xs):

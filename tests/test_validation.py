@@ -81,7 +81,7 @@ def test_inputs_and_parameters(error, message, how):
         (ValueError, "LSTM ... LSTMCarry ... got HiddenCarry", GRU(4).init_carry((2,), jnp.float32)),
         (ValueError, "LSTM ... LSTMCarry ... got (float32", tuple(CELL.init_carry((2,), jnp.float32))),
         (ValueError, "LSTM ... LSTMCarry ... got float32[2, 4]", np.zeros((2, 4), np.float32)),
-        (ValueError, "LSTM ... LSTMCarry ... got float64[]", 0.0),
+        (ValueError, "LSTM ... LSTMCarry ... got 0.0", 0.0),
         (ValueError, "LRU ... complex64[2, 4] ... got ... float32[2, 4]", GRU(4).init_carry((2,), jnp.float32)),
         (ValueError, "Stack ... tuple of 2 ... got 3 entries", (None,) * 3),
         (ValueError, "Stack ... tuple of 2 ... got a list", [None, None]),

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
-from jaxrnn.data.positions import check_sizes, filled, locate_in_epoch, shuffle
+from jaxrnn.data.positions import (
+    check_fits_int32,
+    check_key,
+    check_sizes,
+    filled,
+    int32_if_whole,
+    locate_in_epoch,
+    orders,
+)
 from jaxrnn.tasks import Batch
 
 Rows = Sequence[Shaped[np.ndarray, "_ ..."]]
@@ -25,19 +33,21 @@ class Buckets:
 
     Shapes: inputs (time, batch, *features); targets and mask by the kind of `targets`:
         a list of sequences    (time, batch, *output), scored at all steps of a sequence
-        an array, a row each   (batch, *output), scored at a sequence's last step
+        one array, a row each  (batch, *output), scored at a sequence's last step
     Either way `lengths(mask)` gives the lengths for `jaxrnn.unroll`, 0 where the mask leaves a sequence out.
 
     Fields:
-        inputs: The sequences (time, *features).
-        targets: For each sequence either a sequence as long, or a label or vector, all in one array.
+        inputs: The sequences (time, *features), arrays that differ in their length alone.
+        targets: For each sequence either a sequence as long, arrays too that differ in their length alone; or a label
+            or vector, all in one array (NumPy's, JAX's or any other with a dtype). Whole numbers come as int32.
         batch: Sequences in a batch.
         key: Decides the orders, one for each epoch. Default None: always that of the lengths, as for an evaluation.
         buckets: Groups. Default: 4.
 
     Raises:
-        ValueError: there are no sequences, one of length 0, one whose target has another length, not as many targets,
-            or a size below 1.
+        ValueError: there are no sequences, one of length 0, one whose dtype or features differ, one whose target has
+            another length, not as many targets, a class that does not fit into int32, a size below 1, or `key` is no
+            single key.
 
     Example:
         >>> rolls = [np.ones((length, 88), np.float32) for length in (5, 9, 6, 12)]
@@ -49,24 +59,30 @@ class Buckets:
     """
 
     inputs: Rows
-    targets: Rows | Shaped[np.ndarray, "count *output"]
+    targets: Rows | Shaped[Array | np.ndarray, "count *output"]
     batch: int
     key: PRNGKeyArray | None = None
     buckets: int = 4
 
     def __post_init__(self):  # noqa: D105
         check_sizes(self, batch=self.batch, buckets=self.buckets)
+        check_key(self, self.key)
         if not len(self.inputs) or len(self.targets) != len(self.inputs):
             raise ValueError(
                 f"Buckets: `inputs` and `targets` must be as many, at least 1, got {len(self.inputs)} and "
                 f"{len(self.targets)}. Give one target, or one sequence of targets, for each sequence."
             )
+        _check_alike("inputs", self.inputs)
+        if not self._one_each:
+            _check_alike("targets", self.targets)
+        for targets in [self.targets] if self._one_each else self.targets:
+            check_fits_int32("Buckets: `targets`", np.asarray(targets))
         for place, length in enumerate(self._lengths):
             if length == 0:
                 raise ValueError(
                     f"Buckets: every sequence of `inputs` must have a step, got none in number {place}. Leave it out."
                 )
-            if not isinstance(self.targets, np.ndarray) and len(self.targets[place]) != length:
+            if not self._one_each and len(self.targets[place]) != length:
                 raise ValueError(
                     f"Buckets: `targets` must be as long as their sequences, got {len(self.targets[place])} steps for "
                     f"the {length} of number {place}. For one target a sequence, give them all in one array."
@@ -79,20 +95,24 @@ class Buckets:
     def at(self, position: int) -> Batch:
         """The batch at a position >= 0, a pure function of it."""
         epoch, index = locate_in_epoch(self, position)
-        shuffled = shuffle(self.key, epoch)
-        group, part = shuffled(self._slots)[index]
-        members = shuffled(self._groups[group])
+        slots, *ranks = orders(self.key, epoch, len(self._slots), *map(len, self._groups))
+        group, part = self._slots[slots[index]]
+        members = self._groups[group][ranks[group]]
         rows, counted = filled(members[part * self.batch : (part + 1) * self.batch], self.batch)
         ends = self._lengths[rows]
         time = int(self._lengths[members].max())
         steps = np.arange(time)[:, None]
-        if isinstance(self.targets, np.ndarray):
-            targets, scored = self.targets[rows], steps == ends - 1
+        if self._one_each:
+            targets, scored = np.asarray(self.targets)[rows], steps == ends - 1
         else:
-            targets, scored = _padded([self.targets[row] for row in rows], time), steps < ends
-        if np.issubdtype(targets.dtype, np.integer):
-            targets = targets.astype(np.int32)
-        return Batch(_padded([self.inputs[row] for row in rows], time), targets, scored & counted)
+            targets, scored = _padded([np.asarray(self.targets[row]) for row in rows], time), steps < ends
+        inputs = _padded([self.inputs[row] for row in rows], time)
+        return Batch(inputs, int32_if_whole(targets), scored & counted)
+
+    @property
+    def _one_each(self) -> bool:
+        """Whether there is one target for each sequence, in one array."""
+        return hasattr(self.targets, "dtype")
 
     @functools.cached_property
     def _lengths(self) -> np.ndarray:
@@ -124,6 +144,22 @@ def lengths(mask: Bool[Array | np.ndarray, "time batch"]) -> Int[Array, " batch"
     """
     steps = jnp.arange(1, mask.shape[0] + 1, dtype=jnp.int32)[:, None]
     return jnp.max(jnp.where(mask, steps, 0), axis=0)
+
+
+def _check_alike(name: str, sequences) -> None:
+    """Raises ValueError at the first that is no array over time, or differs from number 0 in more than its length."""
+    for place, sequence in enumerate(sequences):
+        if not getattr(sequence, "ndim", 0):
+            raise ValueError(
+                f"Buckets: number {place} of `{name}` must be an array (time, ...), got {type(sequence).__name__}. "
+                "Make an array of each sequence; for one target a sequence, give all targets in one array."
+            )
+        got, first = ((str(s.dtype), *s.shape[1:]) for s in (sequence, sequences[0]))
+        if got != first:
+            raise ValueError(
+                f"Buckets: `{name}` must have one dtype and the same features, got {got} in number {place} after "
+                f"{first} in number 0. Bring them to one form first."
+            )
 
 
 def _padded(sequences: list[np.ndarray], time: int) -> np.ndarray:

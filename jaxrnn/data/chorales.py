@@ -6,7 +6,7 @@ from os import PathLike
 import numpy as np
 from jaxtyping import Float32
 
-from jaxrnn.data.files import locate
+from jaxrnn.data.files import check_known, locate
 
 KEYS = 88
 LOWEST_PITCH = 21  # MIDI's number of the piano's first key
@@ -33,10 +33,7 @@ def jsb_chorales(split: str, directory: str | PathLike[str] | None = None) -> li
         >>> jsb_chorales("test")[0].shape[1]  # doctest: +SKIP
         88
     """
-    if split not in _SPLITS:
-        raise ValueError(
-            f"jsb_chorales: `split` must be one of {', '.join(_SPLITS)}, got {split!r}. Choose one of them."
-        )
+    check_known("jsb_chorales", "split", split, _SPLITS)
     content = locate("jsb-chorales/jsb-chorales-quarter.json", directory).read_bytes()
     return [piano_roll(piece) for piece in json.loads(content)[_SPLITS[split]]]
 

@@ -1,10 +1,12 @@
-"""Where the files of the data sets are: in a folder of the user's, checked by SHA-256, downloaded when missing."""
+"""Files: those of the data sets, in a folder of the user's, checked by SHA-256, downloaded when missing; and any."""
 
+import contextlib
 import hashlib
 import importlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -79,21 +81,50 @@ def locate(name: str, directory: str | PathLike[str] | None = None) -> Path:
     in one piece: a download that fails leaves the directory as it was.
 
     Raises:
-        ValueError: the name is unknown, the content is not what it should be, or a missing file cannot be downloaded.
+        ValueError: the name is unknown, the path is no file or cannot be read, the content is not what it should be, or
+            a missing file cannot be downloaded.
     """
-    if name not in FILES:
-        raise ValueError(f"locate: `name` must be one of {', '.join(FILES)}; got {name!r}.")
+    check_known("locate", "name", name, FILES)
     path, file = _root(directory) / name, FILES[name]
-    if not path.is_file():
-        _download(path, name)
-    with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    try:
+        if not path.exists():
+            _download(path, name)
+        if not path.is_file():
+            raise ValueError(
+                f"locate: {path} must be a file, got a folder or the like. Move it away, or {_elsewhere(name)}."
+            )
+        with path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(
+            f"locate: cannot read {path}: {error.strerror}. Make it and its folders readable, or {_elsewhere(name)}."
+        ) from error
     if found != file.sha256:
         raise ValueError(
             f"locate: {path} must have the SHA-256 {file.sha256}, got {found}: it is cut short or another file. "
             f"Delete it, and it is downloaded again, or put the file from {file.url} in its place."
         )
     return path
+
+
+def check_known(function: str, argument: str, value: str, known: Iterable[str]) -> None:
+    """Raises ValueError unless the value of a function's argument is one of those known."""
+    if value not in (names := tuple(known)):
+        raise ValueError(
+            f"{function}: `{argument}` must be one of {', '.join(names)}, got {value!r}. Choose one of them."
+        )
+
+
+def read_content(function: str, path: str | PathLike[str]) -> bytes:
+    """The bytes of any file.
+
+    Raises:
+        ValueError: it is missing or cannot be read; named is the function that a user called.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{function}: cannot read {path}: {error.strerror}. Give the path of a file.") from error
 
 
 def _root(directory) -> Path:
@@ -104,7 +135,7 @@ def _root(directory) -> Path:
 
 
 def _download(path: Path, name: str) -> None:
-    file = FILES[name]
+    file, missing = FILES[name], [folder for folder in path.parents if not folder.exists()]
     try:
         pooch = importlib.import_module("pooch")
         with tempfile.TemporaryDirectory() as scratch:
@@ -113,7 +144,14 @@ def _download(path: Path, name: str) -> None:
             with tempfile.TemporaryDirectory(dir=path.parent) as beside:  # the same disk, so that moving is atomic
                 os.replace(shutil.copyfile(fetched, Path(beside) / path.name), path)
     except (ImportError, OSError, ValueError) as error:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise ValueError(
             f"locate: {path} is missing, and downloading it failed: {error}. Put the file from {file.url} there, or "
-            f"set JAXRNN_DATA to a folder that holds {name}; downloads need pip install 'jaxrnn[data]' and a network."
+            f"{_elsewhere(name)}; downloads need pip install 'jaxrnn[data]' and a network."
         ) from error
+
+
+def _elsewhere(name: str) -> str:
+    return f"set JAXRNN_DATA to a folder that holds {name}"

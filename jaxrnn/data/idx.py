@@ -12,9 +12,10 @@ import math
 import struct
 import zlib
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
+
+from jaxrnn.data.files import read_content
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -53,12 +54,10 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
 
 
 def _content(path) -> bytes:
+    content = read_content("read_idx", path)
     try:
-        content = Path(path).read_bytes()
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(
             f"read_idx: {path} is a truncated or damaged gzip file ({error}). Fetch the file again."
         ) from error
-    except OSError as error:
-        raise ValueError(f"read_idx: cannot read {path}: {error.strerror}. Give the path of an idx file.") from error

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Integer, UInt8
 
-from jaxrnn.data.files import locate
+from jaxrnn.data.files import check_known, locate
 from jaxrnn.data.idx import read_idx
 
 _SPLITS = {
@@ -43,8 +43,7 @@ def mnist(split: str, directory: str | PathLike[str] | None = None) -> LabelledI
         >>> mnist("validation").images.shape  # doctest: +SKIP
         (5000, 28, 28)
     """
-    if split not in _SPLITS:
-        raise ValueError(f"mnist: `split` must be one of {', '.join(_SPLITS)}, got {split!r}. Choose one of them.")
+    check_known("mnist", "split", split, _SPLITS)
     file, rows = _SPLITS[split]
     images = read_idx(locate(f"mnist/{file}-images-idx3-ubyte.gz", directory))
     labels = read_idx(locate(f"mnist/{file}-labels-idx1-ubyte.gz", directory))

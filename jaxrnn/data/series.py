@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from jaxrnn.data.files import locate
+from jaxrnn.data.files import check_known, locate
 
 # The file, and the rows at which train, validation and test end.
 _SERIES = {
@@ -63,8 +63,7 @@ def time_series(name: str, directory: str | PathLike[str] | None = None) -> Time
         >>> time_series("airline-passengers").test  # doctest: +SKIP
         slice(120, 144, None)
     """
-    if name not in _SERIES:
-        raise ValueError(f"time_series: `name` must be one of {', '.join(_SERIES)}, got {name!r}. Choose one of them.")
+    check_known("time_series", "name", name, _SERIES)
     file, (train, validation, test) = _SERIES[name]
     (_, *columns), *rows = csv.reader(locate(file, directory).read_text("utf-8").splitlines())
     values = np.array([[float(entry or "nan") for entry in row[1:]] for row in rows])

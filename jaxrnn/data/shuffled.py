@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import PRNGKeyArray, Shaped
 
-from jaxrnn.data.positions import check_sizes, rows_at
+from jaxrnn.data.positions import check_fits_int32, check_key, check_sizes, int32_if_whole, rows_at
 from jaxrnn.tasks import Batch
 
 
@@ -23,7 +23,7 @@ class Shuffled:
         key: Decides the orders, one for each epoch. Default None: the order of the rows, always, as for an evaluation.
 
     Raises:
-        ValueError: there are no rows, or not as many in each array, or `batch` is below 1.
+        ValueError: there are no rows, or not as many in each array, `batch` is below 1, or `key` is no single key.
 
     Example:
         >>> import jax
@@ -43,6 +43,7 @@ class Shuffled:
 
     def __post_init__(self):  # noqa: D105
         check_sizes(self, batch=self.batch)
+        check_key(self, self.key)
         counts = [len(array) for array in self.arrays]
         if not counts or min(counts) == 0 or min(counts) != max(counts):
             raise ValueError(
@@ -66,11 +67,14 @@ def many_to_one(
 ) -> Batch:
     """One target for each whole sequence, scored at its last step. Classes come as int32.
 
+    Raises:
+        ValueError: a class does not fit into int32.
+
     Example:
         >>> many_to_one(np.zeros((3, 2, 1), np.float32), np.array([7, 9])).mask.tolist()
         [[False, False], [False, False], [True, True]]
     """
     mask = np.zeros(inputs.shape[:2], bool)
     mask[-1] = True
-    classes = np.issubdtype(targets.dtype, np.integer)
-    return Batch(inputs, targets.astype(np.int32) if classes else targets, mask)
+    check_fits_int32("many_to_one: `targets`", targets)
+    return Batch(inputs, int32_if_whole(targets), mask)

@@ -1,12 +1,11 @@
 """Any file as a sequence of bytes or characters, and the works of Shakespeare in small."""
 
 from os import PathLike
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from jaxrnn.data.files import locate
+from jaxrnn.data.files import locate, read_content
 
 Steps = TypeVar("Steps", str, np.ndarray)
 
@@ -70,10 +69,7 @@ def split_by_position(sequence: Steps, share: float = 0.9) -> tuple[Steps, Steps
 
 
 def _content(reader: str, path) -> bytes:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{reader}: cannot read {path}: {error.strerror}. Give the path of a file.") from error
+    content = read_content(reader, path)
     if not content:
         raise ValueError(f"{reader}: {path} is empty, 0 bytes. Give a file that holds text.")
     return content

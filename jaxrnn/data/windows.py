@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from jaxrnn.data.positions import check_sizes, rows_at
+from jaxrnn.data.positions import check_key, check_sizes, rows_at
 from jaxrnn.tasks import Batch
 
 
@@ -28,7 +28,8 @@ class Windows:
         key: Decides the orders, one for each epoch. Default None: the order in time, always, as for an evaluation.
 
     Raises:
-        ValueError: a size is below 1, or the series is shorter than history + horizon.
+        ValueError: a size is below 1, the series is not (time, features) or is shorter than history + horizon, or
+            `key` is no single key.
 
     Example:
         >>> source = Windows(np.arange(6.0)[:, None], history=3, horizon=2, batch=2)
@@ -45,6 +46,12 @@ class Windows:
 
     def __post_init__(self):  # noqa: D105
         check_sizes(self, history=self.history, horizon=self.horizon, batch=self.batch)
+        check_key(self, self.key)
+        if np.ndim(self.series) != 2:
+            raise ValueError(
+                f"Windows: `series` must be (time, features), got the shape {np.shape(self.series)}. "
+                "Give a series of single values as series[:, None]."
+            )
         if self._count < 1:
             raise ValueError(
                 f"Windows: `series` must have at least history + horizon = {self.history} + {self.horizon} steps, "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.common import check_batch
 from jaxrnn.tasks.pairs import check_pairs, first_pair_is_marked, sample_pairs, wrong_result
 
 
@@ -23,9 +24,10 @@ class Adding:
       steps, l in [T, T + T//10), v_t in [0, 1), i in [0, l//10), j in [l//10, l//10 + 2l//5), target (v_i + v_j) / 2.
       Their code draws one l for a batch and puts the marker before the value; here l is drawn for each sequence.
     * "hochreiter" (Hochreiter & Schmidhuber, 1997, Neural Computation 9(8), experiment 4): l steps, l in T..T+T//10,
-      v_t in [-1, 1), i in 0..9, j one of the other steps in 0..T//2-1, target 0.5 + (v_i + v_j) / 4. The marker is -1
-      at the first and last step, so a mark on the first pair cannot be seen: its value becomes 0. The paper
-      says this of the first mark; that it holds for the second too is assumed.
+      v_t in [-1, 1), i in 0..9, j in 0..T//2-1 unlike i, target 0.5 + (v_i + v_j) / 4. The marker is -1 at the first
+      and last step, so a mark on the first pair cannot be seen: its value becomes 0. Assumed, as the paper leaves it
+      open: that j is any of these steps, before or after i, each as likely; and that what it says of a first mark on
+      the first pair holds for the second too.
 
     `length` is not the lag: random positions give short lags too, down to l - 1 - max(i, j). Look at the error by lag
     before claiming one.
@@ -61,6 +63,7 @@ class Adding:
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         low = -1.0 if self.definition == "hochreiter" else 0.0
         pairs = sample_pairs(self.definition, key, self.length, batch, low, neutral=0.0)
         total = (pairs.first + pairs.second)[:, None]

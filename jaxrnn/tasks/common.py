@@ -19,10 +19,19 @@ def check_size(task, name: str, least: int, reason: str) -> None:
 
 
 def check_choice(task, name: str, choices: tuple) -> None:
-    """Raises ValueError unless a field of a task is one of the choices."""
+    """Raises ValueError unless a field of a task is one of the choices: a word or a whole number."""
     value = getattr(task, name)
-    if value not in choices:
+    if value not in choices or not (isinstance(value, str) or is_size(value)):
         raise ValueError(f"{type(task).__name__}: `{name}` must be one of {choices}, got {value!r}.")
+
+
+def check_batch(task, batch) -> None:
+    """Raises ValueError unless as many sequences can be drawn."""
+    if not is_size(batch):
+        raise ValueError(
+            f"{type(task).__name__}.sample: `batch` must be a whole number of at least 1, got {batch!r}. "
+            "Give the number of sequences to draw."
+        )
 
 
 def integers(key, batch: int, low, high):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn.numerics import zero_unless
 from jaxrnn.tasks.batch import Batch
-from jaxrnn.tasks.common import check_outputs, check_size, integers, leads, steps_of
+from jaxrnn.tasks.common import check_batch, check_outputs, check_size, integers, leads, steps_of
 
 SYMBOLS = 10  # to be copied, each one of 1, ..., KINDS
 KINDS = 8
@@ -17,7 +17,40 @@ DELIMITER = 9
 
 
 @dataclass(frozen=True)
-class Copy:
+class _Copying:
+    """What both forms of the copying problem have in common."""
+
+    delay: int
+
+    def __post_init__(self):  # noqa: D105
+        check_size(self, "delay", 1, "the delimiter being its last step")
+
+    @property
+    def input_size(self) -> int:
+        """Features of a step: one-hot of blank, symbols and delimiter."""
+        return DELIMITER + 1
+
+    @property
+    def output_size(self) -> int:
+        """Outputs of the readout: the classes blank and symbols."""
+        return KINDS + 1
+
+    def wrong(self, outputs: Float[Array, "time batch 9"], batch: Batch) -> Bool[Array, " batch"]:
+        """Whether any of the last ten symbols is wrong, that is, its class not the most active one.
+
+        Blanks do not count here, as they make up nearly all of the accuracy over all steps. The paper gives
+        cross-entropies only.
+
+        Raises:
+            ValueError: outputs are not (time, batch, 9).
+        """
+        check_outputs(self, outputs, batch)
+        right = leads(outputs, jax.nn.one_hot(batch.targets, KINDS + 1, dtype=bool))
+        return jnp.any(batch.mask & (batch.targets > 0) & ~right, axis=0)
+
+
+@dataclass(frozen=True)
+class Copy(_Copying):
     """The copying problem with a fixed delay (Arjovsky, Shah & Bengio, 2016, https://arxiv.org/abs/1511.06464).
 
         input    s_1 ... s_10, then T - 1 blanks 0, the delimiter 9, and 10 blanks;    s_k ~ U{1, ..., 8}
@@ -37,43 +70,18 @@ class Copy:
         0.173287
     """
 
-    delay: int
-
-    def __post_init__(self):  # noqa: D105
-        check_size(self, "delay", 1, "the delimiter being its last step")
-
-    @property
-    def input_size(self) -> int:
-        """Features of a step: one-hot of blank, symbols and delimiter."""
-        return DELIMITER + 1
-
-    @property
-    def output_size(self) -> int:
-        """Outputs of the readout: the classes blank and symbols."""
-        return KINDS + 1
-
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         return _sample(key, jnp.full(batch, self.delay, jnp.int32), self.delay)
 
     def baseline(self) -> float:
         """10 ln 8 / (T + 20) nats: knows every blank, and guesses each copied symbol among eight."""
         return SYMBOLS * math.log(KINDS) / (self.delay + 2 * SYMBOLS)
 
-    def wrong(self, outputs: Float[Array, "time batch 9"], batch: Batch) -> Bool[Array, " batch"]:
-        """Whether any of the last ten symbols is wrong, that is, its class not the most active one.
-
-        Blanks do not count here, as they make up nearly all of the accuracy over all steps. The paper gives
-        cross-entropies only.
-
-        Raises:
-            ValueError: outputs are not (time, batch, 9).
-        """
-        return _wrong(self, outputs, batch)
-
 
 @dataclass(frozen=True)
-class VariableCopy:
+class VariableCopy(_Copying):
     """The copying problem whose delay varies from sequence to sequence, so that steps cannot simply be counted.
 
         as `Copy`, with a delay d ~ U{1, ..., T} for each sequence, which has d + 20 steps;    T = `delay`
@@ -92,23 +100,9 @@ class VariableCopy:
         True
     """
 
-    delay: int
-
-    def __post_init__(self):  # noqa: D105
-        check_size(self, "delay", 1, "the delimiter being its last step")
-
-    @property
-    def input_size(self) -> int:
-        """Features of a step: one-hot of blank, symbols and delimiter."""
-        return DELIMITER + 1
-
-    @property
-    def output_size(self) -> int:
-        """Outputs of the readout: the classes blank and symbols."""
-        return KINDS + 1
-
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         symbols_key, delays_key = jax.random.split(key)
         return _sample(symbols_key, integers(delays_key, batch, 1, self.delay + 1), self.delay)
 
@@ -118,10 +112,6 @@ class VariableCopy:
         It knows every blank, and guesses each copied symbol among eight.
         """
         return SYMBOLS * math.log(KINDS) / ((self.delay + 1) / 2 + 2 * SYMBOLS)
-
-    def wrong(self, outputs: Float[Array, "time batch 9"], batch: Batch) -> Bool[Array, " batch"]:
-        """See `Copy.wrong`."""
-        return _wrong(self, outputs, batch)
 
 
 def _sample(key, delays, longest: int) -> Batch:
@@ -137,9 +127,3 @@ def _sample(key, delays, longest: int) -> Batch:
         targets=jnp.where((steps >= begin) & mask, copied, 0),
         mask=mask,
     )
-
-
-def _wrong(task, outputs, batch: Batch):
-    check_outputs(task, outputs, batch)
-    right = leads(outputs, jax.nn.one_hot(batch.targets, KINDS + 1, dtype=bool))
-    return jnp.any(batch.mask & (batch.targets > 0) & ~right, axis=0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn.tasks.batch import Batch
-from jaxrnn.tasks.common import check_outputs, check_size, leads
+from jaxrnn.tasks.common import check_batch, check_outputs, check_size, leads
 
 POSITIONS = 10
 VALUES = 5
@@ -54,6 +54,7 @@ class Memorisation:
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         pattern = jax.random.randint(key, (POSITIONS, batch), 0, VALUES, jnp.int32)
         blanks = jnp.full((self.delay + POSITIONS, batch), BLANK, jnp.int32)
         tokens = jnp.concatenate([pattern, blanks.at[self.delay].set(CUE)])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn.tasks.batch import Batch
+from jaxrnn.tasks.common import check_batch
 from jaxrnn.tasks.pairs import check_pairs, first_pair_is_marked, sample_pairs, wrong_result
 
 
@@ -50,6 +51,7 @@ class Multiplication:
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         pairs = sample_pairs(self.definition, key, self.length, batch, low=0.0, neutral=1.0)
         return Batch(pairs.inputs, (pairs.first * pairs.second)[:, None], pairs.mask)
 

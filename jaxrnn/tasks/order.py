@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn.numerics import zero_unless
 from jaxrnn.tasks.batch import Batch
-from jaxrnn.tasks.common import check_choice, check_size, final, integers, leads, steps_of
+from jaxrnn.tasks.common import check_batch, check_choice, check_size, final, integers, leads, steps_of
 
 DISTRACTORS = 4
 
@@ -78,6 +78,7 @@ class TemporalOrder:
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         distractors_key, values_key, places_key, lengths_key = jax.random.split(key, 4)
         values = jax.random.randint(values_key, (self.symbols, batch), 0, 2, jnp.int32)
         ends = self.definition == "hochreiter"

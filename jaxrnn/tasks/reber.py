@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn.numerics import zero_unless
 from jaxrnn.tasks.batch import Batch
-from jaxrnn.tasks.common import check_outputs, check_size, leads
+from jaxrnn.tasks.common import check_batch, check_outputs, check_size, leads
 
 SYMBOLS = "BTPSXVE"
 
@@ -77,6 +77,7 @@ class EmbeddedReber:
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         symbols, following = jnp.asarray(_symbols(), jnp.int32), jnp.asarray(_following(), jnp.int32)
 
         def emit(state, drawn):

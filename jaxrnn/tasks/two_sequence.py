@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn.numerics import zero_unless
 from jaxrnn.tasks.batch import Batch
-from jaxrnn.tasks.common import check_choice, check_size, final, final_error, integers, steps_of
+from jaxrnn.tasks.common import check_batch, check_choice, check_size, final, final_error, integers, steps_of
 
 INPUT_VARIANCE = 0.2
 TARGET_VARIANCE = 0.1
@@ -60,6 +60,7 @@ class TwoSequence:
 
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
+        check_batch(self, batch)
         class_key, lengths_key, inputs_key, targets_key = jax.random.split(key, 4)
         is_first = jax.random.bernoulli(class_key, 0.5, (batch,))
         longest = self.length + self.length // 10

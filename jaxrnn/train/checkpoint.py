@@ -1,56 +1,22 @@
-"""Checkpoints on disk: whole or not there, checked byte by byte, and refused by a run of another configuration.
+"""Which checkpoints of a run are kept, which one it goes on from, and that it is of the same configuration."""
 
-    folder/000007-step-3500/      the seventh save, of step 3500
-        arrays/                   the leaves of the state, as Orbax writes them
-        manifest.json             configuration, step, score; path, dtype and shape of every leaf
-        SHA256SUMS                of all files above: `sha256sum -c SHA256SUMS` checks them by hand
-
-A checkpoint is written under a name that ends in `.partial`, forced to disk, and then renamed: that one step makes it
-exist. Orbax notices most damage to its files, but flipped bytes inside compressed array data it returns as wrong
-numbers; hence the sums. They are compared before a file is parsed.
-"""
-
-import contextlib
 import dataclasses
-import hashlib
-import json
-import logging
 import math
+import numbers
 import os
-import re
-import shutil
-import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsFloat, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from jaxrnn.cell import is_size
-
-_ARRAYS, _MANIFEST, _SUMS = "arrays", "manifest.json", "SHA256SUMS"
-_PARTIAL = ".partial"  # being written or removed; never read
-_NAME = re.compile(r"(\d+)-step-(-?\d+)")
-_ABSENT = "absent"
+from jaxrnn.train.checkpoint_arrays import leaves_of
+from jaxrnn.train.checkpoint_files import Damaged, Saved, read, remove, saved_in, trouble_with, write
+from jaxrnn.train.configuration import difference, flatten
 
 State = TypeVar("State")
-
-
-class _Saved(NamedTuple):
-    """A checkpoint on disk. `manifest` is None where it is damaged."""
-
-    path: Path
-    serial: int
-    step: int
-    manifest: dict[str, Any] | None
-
-    @property
-    def score(self) -> float | None:
-        return None if self.manifest is None else self.manifest["score"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +32,21 @@ class Checkpoints:
     Fields:
         folder: Where the checkpoints are; made if it does not exist. It may hold other files.
         configuration: What the numbers depend on, as a dict or a dataclass, nested as you like: dataclasses (cells,
-            initialisers), dicts, lists, tuples, numbers, strings, None, dtypes and module-level functions. It is kept
-            in each checkpoint. What may differ between a run and its resumption (length, paths) does not belong in it.
+            initialisers), dicts, lists, tuples, numbers, strings, None, dtypes and functions that can be imported by
+            name. It is kept in each checkpoint. What may differ between a run and its resumption (length, paths) does
+            not belong in it.
         keep_last: How many of the last ones to keep, at least 1. Default: 3.
         keep_best: How many of those with the lowest score to keep besides. Default: 1.
 
     Raises:
-        ValueError: `keep_last` is below 1 or `keep_best` below 0; the folder's checkpoints have another configuration,
-            of which the message names the first difference.
-        TypeError: a value in `configuration` is of another kind.
+        ValueError: `keep_last` is no whole number of at least 1, or `keep_best` of at least 0; the folder's
+            checkpoints have another configuration, of which the message names the first difference.
+        TypeError: a value in `configuration` is of another kind, or a key is no string or has one of . [ ] in it.
         OSError: the folder cannot be made.
 
     Example:
-        >>> import tempfile, jax.numpy as jnp
+        >>> import tempfile, jax, jax.numpy as jnp
+        >>> from typing import NamedTuple
         >>> class State(NamedTuple):
         ...     params: jax.Array
         ...     step: jax.Array
@@ -98,9 +66,9 @@ class Checkpoints:
 
     def __post_init__(self):  # noqa: D105
         for name, least, value in (("keep_last", 1, self.keep_last), ("keep_best", 0, self.keep_best)):
-            if not is_size(value + 1 - least):
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < least:
                 raise ValueError(f"Checkpoints: `{name}` must be a whole number of at least {least}, got {value!r}.")
-        _flatten(self.configuration)
+        flatten(self.configuration)
         path = Path(self.folder).absolute()
         object.__setattr__(self, "folder", path)  # so that a later change of the working directory moves nothing
         try:
@@ -115,49 +83,46 @@ class Checkpoints:
         """Writes a checkpoint of `state` and then removes those that are neither among the last nor the best.
 
         Saving a step once more supersedes what was saved under it before, which goes when the new one is whole.
+        Before any is removed all are read and compared with their sums, so that no good one gives way to a damaged
+        one; one that cannot be read at that moment stays.
 
         Args:
             state: A pytree of arrays with a field `step`; of several runs at once the furthest step counts.
             score: Lower is better; NaN counts as infinity. None: the checkpoint counts for the last ones only.
 
         Raises:
-            TypeError: a leaf of `state` is no array.
+            TypeError: a leaf of `state` is no array of numbers, or there is no `step`.
             ValueError: the folder holds checkpoints of another configuration.
             OSError: it cannot be written, because the disk is full or read-only; those saved before are unharmed.
+
+        Warns:
+            UserWarning: it is saved, but an older one could not be removed; the next save tries again.
         """
-        leaves = _leaves(state, "state")
+        if not hasattr(state, "step"):
+            raise TypeError(
+                f"Checkpoints.save: `state` must have a field `step`, got a {type(state).__name__}. Make it a "
+                "TrainState, or a NamedTuple of your own."
+            )
+        leaves = leaves_of(state, "state")
         step = int(np.max(state.step))
         if score is not None:
             score = math.inf if math.isnan(float(score)) else float(score)
-        serial = 1 + max((saved.serial for saved in self._saved()), default=0)
-        name = f"{serial:06d}-step-{step}"
-        partial = Path(self.folder, f"{name}-{uuid.uuid4().hex}{_PARTIAL}")
-        manifest = {
-            "configuration": _flatten(self.configuration),
-            "step": step,
-            "score": score,
-            "leaves": {path: _describe(leaf) for path, leaf in leaves.items()},
-            "key_implementations": {p: str(jax.random.key_impl(x)) for p, x in leaves.items() if _is_key(x)},
-        }
+        self._saved()
         try:
-            for leftover in Path(self.folder).glob(f"*-step-*{_PARTIAL}"):
-                shutil.rmtree(leftover)
-            partial.mkdir()
-            _write_arrays(partial / _ARRAYS, leaves)
-            (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-            (partial / _SUMS).write_text(_sums(partial))
-            for path in (*partial.rglob("*"), partial):
-                _force_to_disk(path)
-            partial.rename(Path(self.folder, name))
-            _force_to_disk(self.folder)
-            self._prune()
-        except Exception as error:  # Orbax and TensorStore raise many kinds
-            shutil.rmtree(partial, ignore_errors=True)
-            reason = re.split(r" \[\w+=", str(error))[0]  # without the specification that TensorStore appends
+            write(Path(self.folder), leaves, configuration=flatten(self.configuration), step=step, score=score)
+        except OSError as error:
             raise OSError(
-                f"Checkpoints.save: cannot save step {step} in {self.folder} ({reason}). Make room, or give a folder "
+                f"Checkpoints.save: cannot save step {step} in {self.folder} ({error}). Make room, or give a folder "
                 "that can be written to; the checkpoints saved before are unharmed."
             ) from error
+        try:
+            self._prune()
+        except OSError as error:
+            warnings.warn(
+                f"Checkpoints.save: step {step} is saved in {self.folder}, but older ones that were to go could not "
+                f"be removed ({error}); the next save tries again.",
+                stacklevel=2,
+            )
 
     def restore(self, like: State) -> State | None:
         """The checkpoint saved last that is undamaged, or None if there is none at all.
@@ -167,210 +132,80 @@ class Checkpoints:
                 `jax.ShapeDtypeStruct`. Arrays come back of its kind, JAX or NumPy, and on its devices.
 
         Raises:
-            ValueError: all are damaged, or `like` differs from the checkpoint; the first leaf that does is named.
+            ValueError: all are damaged or cannot be read, or `like` differs from the checkpoint; the first leaf that
+                does is named.
 
         Warns:
-            UserWarning: damaged ones were passed over; says which, and which was taken.
+            UserWarning: some were passed over, being damaged or not to be read; says which, and which was taken.
         """
-        return self._restore(like, self._saved())
+        return self._restore(like, lambda saved: saved)
 
     def restore_best(self, like: State) -> State | None:
         """The undamaged checkpoint with the lowest score, or None if none was saved with a score; as `restore`."""
-        saved = self._saved()
-        unknown = [one for one in saved if one.manifest is None]
-        return self._restore(like, unknown + _best(saved))
+        return self._restore(like, lambda saved: [one for one in saved if one.trouble] + _best(saved))
 
-    def _restore(self, like, candidates: list[_Saved]):
-        damaged = []
-        for saved in candidates:
-            if not _is_intact(saved.path):
-                damaged.append(f"step {saved.step} ({saved.path.name})")
-                continue
-            state = _read(saved, like)
-            if damaged:
-                warnings.warn(
-                    f"Checkpoints: passed over {', '.join(damaged)} in {self.folder}, whose files do not match "
-                    f"{_SUMS}; took step {saved.step} ({saved.path.name}) instead.",
-                    stacklevel=3,
-                )
-            return state
-        if damaged:
+    def _restore(self, like, choose: Callable[[list[Saved]], list[Saved]]):
+        passed_over, candidates = [], choose(self._saved())
+        while candidates:
+            saved, *candidates = candidates
+            state, trouble = None, trouble_with(saved)
+            try:
+                if trouble is None:
+                    state = read(saved, like)
+            except OSError as error:
+                trouble = error
+            if not saved.path.exists():  # the process that writes removed it under our hands, for a later one
+                passed_over, candidates = [], choose(self._saved())
+            elif trouble:
+                what = "is damaged" if isinstance(trouble, Damaged) else "cannot be read"
+                passed_over.append(f"step {saved.step} ({saved.path.name}), which {what} ({trouble})")
+            else:
+                if passed_over:
+                    warnings.warn(
+                        f"Checkpoints: in {self.folder} passed over {'; '.join(passed_over)}; took step {saved.step} "
+                        f"({saved.path.name}) instead.",
+                        stacklevel=3,
+                    )
+                return state
+        if passed_over:
             raise ValueError(
-                f"Checkpoints: all that could be restored from {self.folder} is damaged: {', '.join(damaged)}; the "
-                f"files do not match {_SUMS}. Remove them to start anew, or bring back a copy."
+                f"Checkpoints: nothing in {self.folder} can be restored: {'; '.join(passed_over)}. Bring back a copy "
+                "or make them readable, or give another folder to start anew."
             )
         return None
 
-    def _saved(self) -> list[_Saved]:
+    def _saved(self) -> list[Saved]:
         """All checkpoints in the folder, the last one first; refuses those of another configuration."""
-        found = []
-        for path in Path(self.folder).iterdir():
-            if match := _NAME.fullmatch(path.name):
-                found.append(_Saved(path, int(match[1]), int(match[2]), _manifest(path)))
-        own = _flatten(self.configuration)
+        found, own = saved_in(Path(self.folder)), flatten(self.configuration)
         for saved in found:
-            stored = own if saved.manifest is None else saved.manifest["configuration"]
-            for name in {**stored, **own}:
-                before, now = (json.dumps(c[name]) if name in c else _ABSENT for c in (stored, own))
-                if before != now:
-                    raise ValueError(
-                        f"Checkpoints: {saved.path} was saved under another configuration: `{name}` was {before}, now "
-                        f"it is {now}. Go back to that configuration, or give another folder."
-                    )
-        return sorted(found, key=lambda one: one.serial, reverse=True)
+            if saved.manifest is not None and (words := difference(saved.manifest["configuration"], own)):
+                raise ValueError(
+                    f"Checkpoints: {saved.path} was saved under another configuration: {words}. Go back to that "
+                    "configuration, or give another folder."
+                )
+        return found
 
     def _prune(self) -> None:
         saved = self._saved()
-        last = _distinct([one for one in saved if one.manifest is not None])[: self.keep_last]
-        kept = {one.path for one in last + _best(saved)[: self.keep_best]}
+        troubles = {one.path: trouble_with(one) for one in saved}
+        good = [one for one in saved if troubles[one.path] is None]
+        if not good:
+            return  # `restore` names damaged ones; where there are none at all, a run starts anew
+        kept = _distinct(good)[: self.keep_last] + _best(good)[: self.keep_best]
         for one in saved:
-            if one.path not in kept:
-                leaving = one.path.rename(f"{one.path}{_PARTIAL}")  # half removed it must not be taken for good
-                shutil.rmtree(leaving)
+            if one not in kept and not isinstance(troubles[one.path], OSError):
+                remove(one)
 
 
-def _distinct(saved: list[_Saved]) -> list[_Saved]:
+def _distinct(saved: list[Saved]) -> list[Saved]:
     """The first for each step."""
-    found: dict[int, _Saved] = {}
+    found: dict[int, Saved] = {}
     for one in saved:
         found.setdefault(one.step, one)
     return list(found.values())
 
 
-def _best(saved: list[_Saved]) -> list[_Saved]:
+def _best(saved: list[Saved]) -> list[Saved]:
     """Those with a score, the lowest first; of equal ones the one saved first."""
     newest = _distinct([one for one in saved if one.score is not None])
     return sorted(newest, key=lambda one: (one.score, one.serial))
-
-
-def _flatten(value: Any, name: str = "") -> dict[str, Any]:
-    """A configuration as names and plain values: {"cell": "LSTM", "cell.hidden_size": 64, "layers.0": 8, ...}."""
-    if value is None or isinstance(value, str | int | float):
-        return {name: value}
-    if isinstance(value, np.dtype):
-        return {name: str(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        own = {name: type(value).__name__} if name else {}
-        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    elif isinstance(value, dict):
-        own, parts = ({} if value or not name else {name: {}}), value
-    elif isinstance(value, list | tuple):
-        own, parts = ({} if value else {name: []}), dict(enumerate(value))
-    elif "<" not in getattr(value, "__qualname__", "<"):  # a class or module-level function
-        return {name: value.__qualname__}
-    else:
-        raise TypeError(
-            f"Checkpoints: `configuration` must hold dataclasses, dicts, lists, numbers, strings, None and "
-            f"module-level functions, got {value!r} at `{name}`. Describe it by such values."
-        )
-    prefix = f"{name}." if name else ""
-    return own | {k: v for part, inner in parts.items() for k, v in _flatten(inner, f"{prefix}{part}").items()}
-
-
-def _is_key(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _leaves(tree: PyTree, name: str) -> dict[str, Any]:
-    leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    for path, leaf in leaves.items():
-        if not hasattr(leaf, "dtype"):
-            raise TypeError(
-                f"Checkpoints: {name}{path} must be an array, got {leaf!r}. Convert it, for example by jnp.asarray."
-            )
-    return leaves
-
-
-def _describe(leaf) -> str:
-    return f"{leaf.dtype}{list(leaf.shape)}"
-
-
-def _write_arrays(path: Path, leaves: dict[str, Any]) -> None:
-    arrays = {p: np.asarray(jax.random.key_data(x) if _is_key(x) else x) for p, x in leaves.items()}
-    arrays = {p: array for p, array in arrays.items() if array.size}  # Orbax refuses empty arrays
-    with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        checkpointer.save(path, args=ocp.args.PyTreeSave(arrays))
-
-
-def _read(saved: _Saved, like):
-    assert saved.manifest is not None
-    wanted, stored = _leaves(like, "like"), saved.manifest["leaves"]
-    described = {path: _describe(leaf) for path, leaf in wanted.items()}
-    for path in {**described, **stored}:
-        before, now = stored.get(path, _ABSENT), described.get(path, _ABSENT)
-        if before != now:
-            raise ValueError(
-                f"Checkpoints: `like` is not the state that was saved in {saved.path}: `like{path}` is {now}, the "
-                f"checkpoint has {before} there. Make `like` from the model and the optimizer of that run."
-            )
-    data = {p: jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x for p, x in wanted.items()}
-    arrays = {p: np.zeros(x.shape, x.dtype) for p, x in data.items() if not math.prod(x.shape)}
-    restore_args = {p: ocp.RestoreArgs(restore_type=np.ndarray) for p in data if p not in arrays}
-    with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        request = ocp.args.PyTreeRestore(item=dict.fromkeys(restore_args, 0), restore_args=restore_args)
-        arrays |= checkpointer.restore(saved.path / _ARRAYS, args=request)
-    implementations = saved.manifest["key_implementations"]
-    leaves = [_place(arrays[path], leaf, implementations.get(path)) for path, leaf in wanted.items()]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _place(array, like, key_implementation: str | None):
-    """The array in the form of `like`: a typed key, of NumPy, or on its devices if it was put there explicitly."""
-    if isinstance(like, np.ndarray | np.generic):
-        return array
-    if key_implementation is not None:
-        array = jax.random.wrap_key_data(jnp.asarray(array), impl=key_implementation)
-    return jax.device_put(array, like.sharding if getattr(like, "committed", True) else None)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Mutes the log of Orbax: what goes wrong it raises as well."""
-    logger = logging.getLogger("absl")
-
-    def drop(record):
-        return False
-
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
-
-
-def _sums(path: Path) -> str:
-    """What SHA256SUMS must hold: a line for each file but itself."""
-    lines = []
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and file != path / _SUMS:
-            with file.open("rb") as content:
-                lines.append(_sum(hashlib.file_digest(content, "sha256"), file.relative_to(path).as_posix()))
-    return "".join(lines)
-
-
-def _sum(digest, name: str) -> str:
-    return f"{digest.hexdigest()}  {name}\n"
-
-
-def _is_intact(path: Path) -> bool:
-    try:
-        return (path / _SUMS).read_bytes() == _sums(path).encode()
-    except OSError:
-        return False
-
-
-def _manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of a checkpoint, or None if it does not match its sum."""
-    try:
-        content, sums = (path / _MANIFEST).read_bytes(), (path / _SUMS).read_bytes()
-    except OSError:
-        return None
-    return json.loads(content) if _sum(hashlib.sha256(content), _MANIFEST).encode() in sums else None
-
-
-def _force_to_disk(path: str | os.PathLike[str]) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

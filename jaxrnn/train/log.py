@@ -13,28 +13,28 @@ from jaxrnn.train.state import Metrics
 
 
 class MetricsLog:
-    """Writes one line an update: `step`, the scalars of `Metrics`, and those of `aux` where it is a dictionary.
+    """Writes one line an update: `step`, the scalars of `Metrics`, and those of a dictionary `aux` as `aux.<name>`.
 
     Numbers that are not finite stand as the strings "nan", "inf" and "-inf", which JSON has no numbers for.
 
     Args:
         path: The file, made if it is missing.
-        step: Where the run starts. Lines of this step and later ones, which a run that was cut off left behind the
-            checkpoint that it resumes from, are dropped, so that every update stands in the log once.
+        step: Where the run starts, 0 or `int(state.step)`. Lines of this step and later ones, which a run that was cut
+            off left behind the checkpoint that it resumes from, are dropped: every update stands in the log once.
 
     Raises:
-        ValueError: the file cannot be written.
+        ValueError: the file cannot be written, or is no such log.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with MetricsLog(Path(folder) / "log.jsonl") as log:
+        ...     with MetricsLog(Path(folder) / "log.jsonl", step=0) as log:
         ...         log.write(0, {"loss": np.float32(0.5)})
         ...     read_log(Path(folder) / "log.jsonl")["loss"]
         array([0.5])
     """
 
-    def __init__(self, path: str | PathLike[str], step: int = 0):
+    def __init__(self, path: str | PathLike[str], step: int):
         """Opens the file, cut back to `step`."""
         self._path = Path(path)
         try:
@@ -51,7 +51,7 @@ class MetricsLog:
 
     def write(self, step: int, metrics: Metrics | dict[str, Any]) -> None:
         """Appends the updates that began at `step`: one, or several stacked along a first axis."""
-        columns = {name: np.atleast_1d(np.asarray(column)) for name, column in _scalars(metrics).items()}
+        columns = _columns(metrics)
         for row in range(len(next(iter(columns.values())))):
             values = {name: _number(column[row]) for name, column in columns.items()}
             self._file.write(json.dumps({"step": step + row, **values}) + "\n")
@@ -69,9 +69,14 @@ class MetricsLog:
 
 
 def read_log(path: str | PathLike[str]) -> dict[str, np.ndarray]:
-    """The columns of a log, in the order of the steps."""
+    """The columns of a log, in the order of the steps; NaN where a line has no such column.
+
+    Raises:
+        ValueError: the file is no such log.
+    """
     lines = _lines(Path(path))
-    return {name: np.array([_parsed(line[name]) for line in lines]) for name in (lines[0] if lines else ())}
+    names = dict.fromkeys(name for line in lines for name in line)
+    return {name: np.array([_parsed(line.get(name, "nan")) for line in lines]) for name in names}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -79,14 +84,20 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    try:
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [{"step": line.pop("step")} | line for line in lines]
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"MetricsLog: {path} is no log of metrics ({error}). Name another file.") from error
 
 
-def _scalars(metrics: Metrics | dict[str, Any]) -> dict[str, Any]:
+def _columns(metrics: Metrics | dict[str, Any]) -> dict[str, np.ndarray]:
+    """One entry for each update: those of scalars, stacked or not; what has more axes has no place in a line."""
     columns = dict(metrics) if isinstance(metrics, dict) else metrics._asdict()
     aux = columns.pop("aux", ())
-    columns |= aux if isinstance(aux, dict) else {}
-    return {name: column for name, column in columns.items() if np.ndim(column) <= 1}
+    columns |= {f"aux.{name}": column for name, column in aux.items()} if isinstance(aux, dict) else {}
+    axes = np.ndim(next(iter(columns.values())))
+    return {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items() if np.ndim(c) == axes}
 
 
 def _number(value: np.generic) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import is_size
@@ -56,14 +57,15 @@ def run(
     Returns:
         The last state.
 
-    An interrupt from the keyboard acts after the block at work, and after its state has been saved.
+    An interrupt from the keyboard acts after the block at work, and after its state has been saved; a second one acts
+    at once.
 
     Raises:
         ValueError: `until`, `block` or `every` is no whole number of at least 1.
         Diverged: the trainer's patience is over; the last good state has been saved and is the exception's `state`.
 
     Example:
-        >>> import jax.numpy as jnp, optax
+        >>> import optax
         >>> trainer = Trainer(lambda params, batch, key: ((params - batch) ** 2, ()), optax.sgd(0.25))
         >>> state = trainer.init(jnp.float32(0), jax.random.key(0))
         >>> float(run(trainer, state, lambda position: jnp.float32(4), until=2).params)
@@ -81,15 +83,19 @@ def run(
             if log is not None:
                 log.write(position, metrics)
             stopped, position = int(state.skipped_in_a_row) >= trainer.patience, int(state.step)
-            score = evaluate(state) if evaluate is not None and position == border else None
-            if checkpoints is not None and (position == border or stopped or interrupted()):
-                checkpoints.save(state, score)
+            score = None
+            try:
+                score = evaluate(state) if evaluate is not None and position == border else None
+            finally:  # what was computed is saved, even if the evaluation fails
+                if checkpoints is not None and (position == border or stopped or interrupted()):
+                    checkpoints.save(state, score)
             if report is not None:
                 report(position, metrics)
         if stopped:
             raise Diverged(
-                f"run: {trainer.patience} updates in a row were not finite, the last at step {position - 1}. The state "
-                "holds the last good parameters: lower the learning rate or clip, and start from it with "
+                f"run: {trainer.patience} updates in a row were not finite, the last at step {position - 1}. Look for "
+                "NaN and for masks that exclude every step in the batches there; else lower the learning rate or "
+                "clip. The state holds the last good parameters: start from it with "
                 "state._replace(skipped_in_a_row=0 * state.skipped_in_a_row).",
                 state,
             )
@@ -102,20 +108,35 @@ def _advance(trainer: Trainer, state: TrainState, batch_at, position: int, count
         state, metrics = trainer.step(state, batch_at(position))
     else:
         batches = [batch_at(position + n) for n in range(count)]
-        state, metrics = trainer.steps(state, jax.tree.map(lambda *leaves: np.stack(leaves), *batches))
+        state, metrics = trainer.steps(state, jax.tree.map(_stack, *batches))
     made = int(state.step) - position
-    stacked = jax.tree.map(lambda x: np.asarray(x).reshape(count, *x.shape[count > 1 :])[:made], metrics)
-    return state, stacked
+
+    def of_those_made(x):
+        x = x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else np.asarray(x)  # NumPy has no typed keys
+        return x.reshape(count, *x.shape[count > 1 :])[:made]
+
+    return state, jax.tree.map(of_those_made, metrics)
+
+
+def _stack(*leaves):
+    """On the device where the batches are there, else in NumPy."""
+    return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
 
 
 @contextlib.contextmanager
 def _interrupt_deferred() -> Iterator[Callable[[], bool]]:
     """Holds a KeyboardInterrupt back until the block ends; yields a function that tells whether one came."""
-    came: list[tuple] = []
+    came: list[int] = []
+
+    def note(number, frame):
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield lambda: False
         return
-    before = signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
+    before = signal.signal(signal.SIGINT, note)
     try:
         yield lambda: bool(came)
     finally:

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import core
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Float, Num, Shaped
 
 from jaxrnn.numerics import carry_dtype, zero_unless
 
-Mask = Bool[Array | np.ndarray, "..."]  # (time, batch)
+Mask = Shaped[Array | np.ndarray, "..."]  # (time, batch), boolean
 Targets = Num[Array | np.ndarray, "..."]
 
 
@@ -22,12 +22,18 @@ def masked_mean(values: Float[Array, "time batch"], mask: Mask) -> Float[Array, 
     """The mean of the values where the mask holds.
 
     Raises:
-        ValueError: the mask excludes every step. Where it is traced the mean is NaN instead, and a trainer skips it.
+        ValueError: the mask excludes every step, or is of another shape. Where it is traced the mean of nothing is NaN
+            instead, and a trainer skips the update.
+        TypeError: the mask is not boolean.
 
     Example:
         >>> float(masked_mean(jnp.array([[1.0], [5.0]]), jnp.array([[False], [True]])))
         5.0
     """
+    if mask.dtype != bool:
+        raise TypeError(f"`mask` must be boolean, got {mask.dtype}. Convert it, for example mask != 0.")
+    if mask.shape != values.shape:
+        raise ValueError(f"`mask` must be (time, batch) = {values.shape} as the values are, got {mask.shape}.")
     if not isinstance(mask, core.Tracer) and not np.any(mask):
         raise ValueError(
             f"`mask` of shape {mask.shape} excludes every step, and the mean of none has no value. "
@@ -57,7 +63,8 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """-ln softmax(logits)[label] in nats, over scored steps; over ln 2 it is in bits.
 
-    `labels` are whole numbers (time, batch), or (batch,) for one label a sequence.
+    `labels` are whole numbers (time, batch), or (batch,) for one label a sequence. At scored steps they have to lie
+    in 0 ... classes - 1; others are not looked for, since labels are traced.
 
     Example:
         >>> round(float(cross_entropy(jnp.zeros((4, 2, 3)), jnp.array([0, 2]), jnp.ones((4, 2), bool))), 4)  # ln 3
@@ -109,5 +116,6 @@ def _scored(outputs, targets, mask, shape):
         raise ValueError(
             f"targets {jnp.shape(targets)} do not fit outputs {outputs.shape}: they must broadcast against {shape}."
         ) from error
-    wide = jnp.asarray(outputs, carry_dtype(outputs.dtype))
+    outputs = jnp.asarray(outputs)
+    wide = outputs.astype(carry_dtype(outputs.dtype))
     return zero_unless(mask, wide), zero_unless(mask, targets)

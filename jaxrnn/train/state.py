@@ -24,8 +24,8 @@ class TrainState(NamedTuple):
 class Metrics(NamedTuple):
     """What one update tells; norms are Euclidean over all parameters together.
 
-    `clip_ratio` is the norm after clipping over the norm before, 1 where nothing was clipped. `finite` says that
-    loss, gradient norm and update norm were; only then was the update applied. `stopped` says that the run is over.
+    `clip_ratio` is the norm after clipping over the norm before, 1 where nothing was clipped. `finite` says that all
+    that the update read and made was finite (see `Trainer`); only then was it applied. `stopped`: the run is over.
     """
 
     loss: Float[Array, "*runs"]

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from jaxrnn.cell import is_size
-from jaxrnn.numerics import carry_dtype, cast, select
+from jaxrnn.numerics import select
 from jaxrnn.train.state import Metrics, TrainState
+from jaxrnn.train.trees import copy, differ, keep, norm, stays_finite, widen
 from jaxrnn.validation import describe
 
 
@@ -24,22 +25,25 @@ class Trainer:
         g = dL/dparams,    updates = optimizer(clip(g)),    params' = params + updates
 
     The gradient is the sum over all unfolded copies of the weights, one for each time step, not their average.
-    An update whose loss, gradient norm or own norm is not finite is skipped and counted, never applied: parameters
-    and optimizer state stay as they are. After `patience` of them in a row the run stops: the state changes no more
-    and holds the last good parameters, and `Metrics.stopped` says so.
+    An update is skipped and counted, never applied, where the loss, the gradient, the update, the carry, the new
+    parameters or the new optimizer state are not finite, or where the gradient is too large for its clipping, which
+    then makes zero of it: parameters and optimizer state stay as they are. After `patience` of them in a row the run
+    stops: the state changes no more and holds the last good parameters, and `Metrics.stopped` says so.
 
     Fields:
         loss_fn: `loss_fn(params, batch, key) -> (loss, aux)`, loss a real scalar, aux any pytree of arrays to report.
             With a carry (see `init`), for truncated backpropagation through time,
             `loss_fn(params, carry, batch, key) -> (loss, (carry, aux))`; no gradient flows into the carry, so it
             ends at the border of the segment (Williams & Peng, 1990, https://doi.org/10.1162/neco.1990.2.4.490).
-        optimizer: Any of Optax; it is also given `value`, `grad` and `value_fn`, which some need.
+        optimizer: Any of Optax that needs no more than gradients, parameters, `value`, `grad` and `value_fn`
+            (`optax.contrib.sam` wants a function of its own).
         clip: Optax's clipping, which comes before the optimizer and is measured: `optax.clip_by_global_norm(c)`
             keeps the direction (Pascanu et al., 2013), `optax.clip(c)` bounds each entry. Default: none.
         patience: Updates skipped in a row after which the run stops. Default: 10.
 
     Raises:
-        ValueError: `patience` is below 1; the optimizer state is that of other parameters; the loss is no scalar.
+        ValueError: `patience` is no whole number from 1 to 2^31 - 1; there are no parameters; the optimizer state is
+            that of other parameters; the loss is no scalar.
         TypeError: parameters are not floating point; `loss_fn` returns something else.
 
     Example:
@@ -58,11 +62,13 @@ class Trainer:
     patience: int = 10
 
     def __post_init__(self):  # noqa: D105
-        if not is_size(self.patience):
-            raise ValueError(f"Trainer: `patience` must be a whole number of at least 1, got {self.patience!r}.")
+        if not is_size(self.patience) or self.patience >= 2**31:
+            raise ValueError(f"Trainer: `patience` must be a whole number from 1 to 2^31 - 1, got {self.patience!r}.")
 
     def init(self, params: PyTree, key, carry: PyTree = None) -> TrainState:
         """The state before the first update. All arrays are copied, so that donation deletes none of the caller's."""
+        if not jax.tree.leaves(params):
+            raise ValueError(f"Trainer.init: `params` hold no arrays, got {params!r}. Give what is to be trained.")
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise TypeError(
@@ -70,9 +76,9 @@ class Trainer:
                     f"params{jax.tree_util.keystr(path)}. Keep what is not trained outside, in loss_fn; of a Flax "
                     "model take nnx.split(model, nnx.Param, ...)."
                 )
-        params, key, carry = _copy((params, key, carry))
+        params, key, carry = copy((params, key, carry))
         counters = (jnp.zeros((), jnp.int32) for _ in range(3))
-        return TrainState(params, _copy(self._init_optimizer(params)), carry, key, *counters)
+        return TrainState(params, copy(self._init_optimizer(params)), carry, key, *counters)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def step(self, state: TrainState, batch) -> tuple[TrainState, Metrics]:
@@ -98,15 +104,21 @@ class Trainer:
         (loss, (carry, aux)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         gradient = jax.tree.map(jnp.conj, gradient)  # of a complex parameter the conjugate points uphill
         updates, optimizer_state, clipped = self._optimize(loss_fn, loss, gradient, state)
-        gradient_norm, clipped_norm, update_norm = (_norm(tree) for tree in (gradient, clipped, updates))
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm) & jnp.isfinite(update_norm)
-        running = state.skipped_in_a_row < self.patience
+        gradient_norm, clipped_norm, update_norm = (norm(tree) for tree in (gradient, clipped, updates))
         with jax.numpy_dtype_promotion("standard"):
             params = optax.apply_updates(state.params, updates)
+        finite = (
+            jnp.isfinite(loss)
+            & jnp.isfinite(gradient_norm)
+            & jnp.isfinite(update_norm)
+            & ((clipped_norm > 0) | (gradient_norm == 0))
+            & stays_finite((params, optimizer_state, carry), (state.params, state.optimizer_state, state.carry))
+        )
+        running = state.skipped_in_a_row < self.patience
         new = TrainState(
-            params=_keep(finite, params, state.params),
-            optimizer_state=_keep(finite, optimizer_state, state.optimizer_state),
-            carry=_keep(_all_finite(carry), carry, state.carry),
+            params=keep(finite, params, state.params),
+            optimizer_state=keep(finite, optimizer_state, state.optimizer_state),
+            carry=keep(stays_finite(carry, state.carry), carry, state.carry),
             key=state.key,
             step=state.step + 1,
             skipped=state.skipped + (~finite).astype(jnp.int32),
@@ -116,8 +128,10 @@ class Trainer:
         metrics = Metrics(
             loss=loss,
             gradient_norm=gradient_norm,
-            clipped=_differ(clipped, gradient),
-            clip_ratio=jnp.where(gradient_norm > 0, clipped_norm / gradient_norm, jnp.ones_like(gradient_norm)),
+            clipped=finite & differ(clipped, gradient),
+            clip_ratio=jnp.where(
+                finite & (gradient_norm > 0), clipped_norm / gradient_norm, jnp.ones_like(gradient_norm)
+            ),
             update_norm=update_norm,
             finite=finite,
             stopped=new.skipped_in_a_row >= self.patience,
@@ -152,14 +166,16 @@ class Trainer:
         return loss, rest
 
     def _init_optimizer(self, params):
-        return self.clip.init(params), self.optimizer.init(params)
+        with jax.numpy_dtype_promotion("standard"):
+            return self.clip.init(params), self.optimizer.init(params)
 
     def _optimize(self, loss_fn, loss, gradient, state: TrainState):
         """(updates, optimizer state, clipped gradient), in JAX's standard promotion, which Optax is written for."""
         clip_state, optimizer_state = state.optimizer_state
         optimizer = optax.with_extra_args_support(self.optimizer)
         with jax.numpy_dtype_promotion("standard"):
-            clipped, clip_state = self.clip.update(gradient, clip_state, state.params)
+            clipped, clip_state = self.clip.update(widen(gradient), clip_state, state.params)
+            clipped = jax.tree.map(lambda c, g: c.astype(g.dtype), clipped, gradient)
             updates, optimizer_state = optimizer.update(
                 clipped, optimizer_state, state.params, value=loss, grad=clipped, value_fn=lambda p: loss_fn(p)[0]
             )
@@ -174,33 +190,3 @@ class Trainer:
                 "Trainer: the state's `optimizer_state` is not one of this optimizer for these parameters: it must be "
                 f"{describe(expected)}, got {describe(state.optimizer_state)}. Make the state with trainer.init."
             ) from error
-
-
-def _copy(tree: PyTree) -> PyTree:
-    def leaf(x):
-        if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.extended):
-            return x.copy()  # a typed key
-        x = jnp.asarray(x)
-        return jnp.array(x, dtype=x.dtype, copy=True)  # the explicit dtype also ends a weak type
-
-    return jax.tree.map(leaf, tree)
-
-
-def _norm(tree: PyTree) -> Array:
-    """The global norm, squares summed in at least float32."""
-    wide = jax.tree.map(lambda x: cast(x, carry_dtype(jnp.finfo(x.dtype).dtype)), tree)
-    with jax.numpy_dtype_promotion("standard"):
-        return optax.tree.norm(wide)
-
-
-def _keep(condition, new: PyTree, old: PyTree) -> PyTree:
-    return select(condition, jax.tree.map(lambda n, o: n.astype(o.dtype), new, old), old)
-
-
-def _all_finite(tree: PyTree):
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(x).all() for x in leaves]).all() if leaves else jnp.array(True)
-
-
-def _differ(a: PyTree, b: PyTree):
-    return jnp.stack([(x != y).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]).any()

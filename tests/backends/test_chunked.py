@@ -113,7 +113,7 @@ def test_weight_gradients_once_per_chunk(cell, backend):
     ids=lambda value: name(value) if isinstance(value, GRU | LSTM | Elman | PeepholeLSTM | UserNoise) else "",
 )
 def test_one_adjoint_where_update_reads_only_the_sum(cell, stored):
-    """Where update reads only u + v their adjoints are one; elsewhere (the GRU's candidate, two arrays of noise) u has its own."""
+    """Where update reads only u + v their adjoints are one; elsewhere (the GRU's candidate, noise) u has its own."""
     (adjoint,) = [eqn for eqn in scans(traced(cell, ChunkedScan(CHUNK)), CHUNK) if eqn.params["reverse"]]
     assert sum(map(math.prod, results(adjoint)[1])) == CHUNK * BATCH * HIDDEN * stored
 

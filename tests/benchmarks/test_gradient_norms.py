@@ -12,17 +12,20 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from benchmarks import configurations, figure, gradient_norms, report
+from benchmarks import configurations, figure, gradient_norms, report, run
 from benchmarks.configurations import Sizes, by_dynamics
 from benchmarks.gradient_norms import main
-from benchmarks.inputs import AddingProblem, Images, Text, doubling
 from benchmarks.labels import spread
 from benchmarks.measure import keys_of, measure
+from benchmarks.recorded import Images
+from benchmarks.synthetic import SYNTHETIC
 from jaxrnn import GRU, LSTM, Elman, cells
+from jaxrnn.tasks import Adding
+from tests.benchmarks.pictures import check_apart, texts_of
 
 ROOT = Path(__file__).parents[2]
+ADDING = SYNTHETIC["adding"]
 FILES = {"gradient_norms.csv", "gradient_norms.png", "gradient_norms.svg", "results.json", "table.md"}
 SMALL = ["--seeds", "2", "--batch", "3", "--hidden-size", "4"]
 
@@ -48,15 +51,15 @@ def check_complete(folder, names, lengths):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "new" / "folder"
     names = ["MinGRU", "LSTM-forget-0", "LSTM-chrono"]
     assert main(["--out", str(folder), "--lengths", "9", "4", "--cells", *names, *SMALL]) == 0
     return folder, names
 
 
-def test_a_run_writes_every_file(run):
-    folder, names = run
+def test_a_run_writes_every_file(whole):
+    folder, names = whole
     content, rows = check_complete(folder, names, [4, 9])
     assert len(rows) == 3 * (4 + 9)
     for row in rows:
@@ -73,8 +76,8 @@ def test_a_run_writes_every_file(run):
     assert str(folder) not in (folder / "results.json").read_text(encoding="utf-8")
 
 
-def test_the_same_seed_gives_the_same_data_and_picture(run, tmp_path):
-    folder, names = run
+def test_the_same_seed_gives_the_same_data_and_picture(whole, tmp_path):
+    folder, names = whole
     assert main(["--out", str(tmp_path), "--lengths", "4", "9", "--cells", *names, *SMALL]) == 0
     for name in ("gradient_norms.csv", "gradient_norms.svg", "gradient_norms.png", "table.md"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
@@ -133,13 +136,31 @@ BAD = {
     "no units": (["--hidden-size", "0"], r"--hidden-size: must be at least 1, got 0"),
     "a negative seed": (["--seed", "-1"], r"--seed: must lie between 0 and 2\^32 - 1, got -1"),
     "a short length": (["--lengths", "8", "1"], r"--lengths: must be at least 2 steps, got 1"),
-    "a path for made data": (["--path", "{text}"], r"--path: the adding problem reads no file, got .*text"),
-    "no path": (["--data", "text"], r"--path: --data text needs a file\. Add --path FILE"),
+    "a path for made data": (["--path", "{text}"], r"--path: --data adding reads no file of your own, got .*text"),
+    "a path for a data set": (["--data", "mnist", "--path", "{images}"], r"--path: --data mnist reads no file of your"),
+    "a directory for made data": (["--directory", "{file}"], r"--directory: --data adding reads no data set, got"),
+    "a directory beside a path": (
+        ["--data", "text", "--path", "{text}", "--directory", "{file}"],
+        r"--directory: --path .*text reads no data set, got .*file\. Leave one of the two out",
+    ),
+    "no path": (["--data", "idx"], r"--path: --data idx needs a file of images\. Add --path FILE"),
+    "training without labels": (
+        ["--data", "idx", "--path", "{images}", "--train-steps", "5"],
+        r"--train-steps: --data idx has no labels to train on, got 5 updates",
+    ),
+    "training backwards": (["--train-steps", "-1"], r"--train-steps: must be at least 0, got -1"),
+    "no learning rate": (["--learning-rate", "0"], r"--learning-rate: must be above 0, got 0\.0"),
+    "a learning rate that is none": (["--learning-rate", "nan"], r"--learning-rate: must be above 0, got nan"),
+    "too short for the task": (
+        ["--data", "copy", "--lengths", "20"],
+        r"--lengths: must be at least 21 steps, got 20\. Leave the short ones out",
+    ),
+    "an absent device": (["--device", "tpu"], r"--device: there is no tpu that JAX can use here, it has cpu"),
     "an absent path": (["--data", "text", "--path", "{absent}"], r"cannot read .*absent: No such file"),
     "an empty text": (["--data", "text", "--path", "{empty.txt}"], r"empty\.txt is empty, 0 bytes"),
     "a short text": (
         ["--data", "text", "--path", "{short.txt}", "--lengths", "8", "16"],
-        r"--lengths: 16 steps are more than the 10 bytes of short\.txt\. Give shorter",
+        r"--lengths: 16 steps are more than the 9 bytes of short\.txt that another follows\. Give",
     ),
     "beyond the pixels": (
         ["--data", "idx", "--path", "{images}", "--lengths", "13"],
@@ -162,7 +183,8 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(case, files, tmp_path, ca
     out = tmp_path / "out"
     if "--out" not in arguments:
         arguments += ["--out", str(out)]
-    monkeypatch.setattr(gradient_norms, "measure", lambda *_: pytest.fail("computed before checking"))
+    for name in ("measure", "train"):
+        monkeypatch.setattr(run, name, lambda *_: pytest.fail("computed before checking"))
     before = sorted(tmp_path.rglob("*"))
     assert main(arguments) == 2
     assert sorted(tmp_path.rglob("*")) == before
@@ -190,7 +212,7 @@ def test_an_interrupted_run_keeps_what_it_has(done, tmp_path, capsys, monkeypatc
         calls.append(arguments)
         return measure(*arguments)
 
-    monkeypatch.setattr(gradient_norms, "measure", interrupted)
+    monkeypatch.setattr(run, "measure", interrupted)
     names = ["MinGRU", "Elman"]
     assert main(["--out", str(tmp_path), "--lengths", "3", "4", "--cells", *names, *SMALL]) == 130
     assert "Interrupted." in capsys.readouterr().err
@@ -221,7 +243,7 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path):
 def test_every_exported_cell_can_be_measured(name):
     sizes = Sizes(input=2, hidden=3, length=4)
     group = configurations.select([name])
-    (measured,) = measure(group, AddingProblem(), sizes, keys_of(0, 2), 3, "terminal").values()
+    (measured,) = measure(group, ADDING, sizes, keys_of(0, 2), 3, "terminal").values()
     assert measured.curve.norm.median.shape == (4,)
     assert np.isfinite(measured.curve.norm.median[0])
     assert not np.isnan(measured.curve.norm.median).any()
@@ -243,9 +265,9 @@ def test_configurations_that_differ_in_initialisers_alone_share_a_call():
 def test_one_call_for_all_initialisers_equals_one_call_each():
     sizes, keys = Sizes(2, 4, 6), keys_of(1, 2)
     group = configurations.select(["LSTM-forget-0", "LSTM-chrono"])
-    together = measure(group, AddingProblem(), sizes, keys, 3, "terminal")
+    together = measure(group, ADDING, sizes, keys, 3, "terminal")
     for configuration in group:
-        alone = measure([configuration], AddingProblem(), sizes, keys, 3, "terminal")[configuration.name]
+        alone = measure([configuration], ADDING, sizes, keys, 3, "terminal")[configuration.name]
         both = together[configuration.name]
         assert np.isfinite(alone.curve.norm.median).all() and np.isfinite(alone.decay.rate.median)
         np.testing.assert_allclose(both.curve.norm.median, alone.curve.norm.median, rtol=1e-5)
@@ -280,26 +302,10 @@ def test_an_untouched_memory_decays_by_its_forget_gate():
 
         return configurations.Configuration(str(bias), str(bias), build)
 
-    measured = measure([still(0.0), still(1.0)], AddingProblem(), Sizes(2, 4, 200), keys_of(0, 2), 3, "terminal")
+    measured = measure([still(0.0), still(1.0)], ADDING, Sizes(2, 4, 200), keys_of(0, 2), 3, "terminal")
     assert measured["0.0"].decay.half_life == pytest.approx(1.0, rel=1e-4)
     assert measured["1.0"].decay.half_life == pytest.approx(2.2126, rel=1e-4)
     assert measured["0.0"].decay.r_squared == pytest.approx(1, abs=1e-6)
-
-
-def test_sources_give_what_they_say():
-    content = np.arange(50, dtype=np.uint8)
-    windows = Text("file", content).sample(keys_of(0, 1)[0], 10, 6)
-    assert windows.shape == (10, 6, 256) and windows.dtype == np.float32
-    letters = np.argmax(windows, axis=-1)
-    assert (np.diff(letters, axis=0) == 1).all() and (np.sum(windows, axis=-1) == 1).all()
-    images = np.arange(2 * 4 * 6, dtype=np.uint8).reshape(2, 4, 6)
-    whole = np.asarray(Images("file", images).sample(keys_of(0, 1)[0], 24, 5))
-    assert whole.shape == (24, 5, 1)
-    assert {tuple(np.rint(whole[:, b, 0] * 255).astype(int)) for b in range(5)} <= {tuple(i.ravel()) for i in images}
-    part = np.asarray(Images("file", images[:1]).sample(keys_of(0, 1)[0], 4, 1))
-    np.testing.assert_array_equal(np.rint(part[:, 0, 0] * 255), [13, 14, 15, 16])
-    assert doubling(784) == (8, 16, 32, 64, 128, 256, 512, 784)
-    assert doubling(5) == (5,)
 
 
 @pytest.mark.parametrize("curves", [1, 8, 64, 1000])
@@ -322,17 +328,15 @@ def test_labels_keep_their_order_and_distance():
     assert spread([0.5] * 40, 0.06).max() <= 1 + 1e-12
 
 
-class Broken(AddingProblem):
-    def sample(self, key, length, batch):
-        return jnp.full((length, batch, 2), jnp.nan, jnp.float32)
+class Broken:
+    """Steps of the adding problem that are all NaN."""
 
+    def __init__(self, length):
+        self.length = length
 
-def texts_of(picture: Figure):
-    """Boxes in pixels of all visible texts outside the tick labels, by text."""
-    picture.draw_without_rendering()
-    found = [*picture.texts, *(text for axes in picture.axes for text in (*axes.texts, axes.title, axes.xaxis.label))]
-    found += [axes._left_title for axes in picture.axes]  # pyright: ignore[reportAttributeAccessIssue]
-    return [(text.get_text(), text.get_window_extent()) for text in found if text.get_text()]
+    def sample(self, key, batch):
+        found = Adding(self.length).sample(key, batch)
+        return found._replace(inputs=jnp.full_like(found.inputs, jnp.nan))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -341,7 +345,8 @@ def test_no_text_of_the_figure_overlaps_or_is_cut(seed, tmp_path):
     everything = sorted(configurations.available())
     settings = gradient_norms.Settings(cells=tuple(everything), lengths=(4, 200), seeds=1, batch=2, hidden_size=2)
     settings, source, results, _ = gradient_norms.plan(dataclasses.replace(settings, out=tmp_path))
-    images = Images("a-very-long-name-" * 4 + "idx3-ubyte.gz", np.zeros((1, 28, 28), np.uint8))
+    zeros = jnp.zeros((1, 28, 28), jnp.uint8)
+    images = Images(zeros, jnp.zeros(1, jnp.int32), "a-very-long-name-" * 4 + "idx3-ubyte.gz", classes=0)
     results.source, results.title = images.description, f"How far back do gradients reach in {images.title}?"
     (known,) = measure(configurations.select(["MinGRU"]), source, Sizes(2, 2, 4), keys_of(0, 1), 2, "terminal").values()
     for length in settings.lengths:
@@ -355,21 +360,17 @@ def test_no_text_of_the_figure_overlaps_or_is_cut(seed, tmp_path):
                 ratio=known.curve.ratio._replace(**ends),
                 fraction_zero=np.full(length, rng.integers(0, 2) * rng.uniform()),
             )
-            results.add(length, {name: known._replace(curve=curve)}, 0.0)
-    picture = figure.draw(results)
-    boxes = texts_of(picture)
-    width, height = picture.bbox.width, picture.bbox.height
-    for i, (text, box) in enumerate(boxes):
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
-        for other, other_box in boxes[:i]:
-            assert not box.overlaps(other_box), (text, other)
+            results.add(0, length, {name: known._replace(curve=curve)})
+    check_apart(figure.draw(results))
 
 
 def test_what_is_not_a_number_stays_visible(tmp_path):
     settings = gradient_norms.Settings(cells=("MinGRU",), lengths=(4,), seeds=1, batch=2, hidden_size=2, out=tmp_path)
     _, _, results, folder = gradient_norms.plan(settings)
     group = configurations.select(["MinGRU"])
-    results.add(4, measure(group, Broken(), Sizes(2, 2, 4), keys_of(0, 1), 2, "terminal"), 0.0)
+    results.add(
+        0, 4, measure(group, dataclasses.replace(ADDING, build=Broken), Sizes(2, 2, 4), keys_of(0, 1), 2, "terminal")
+    )
     gradient_norms.write(results, folder)
     assert "nan" in read_rows(tmp_path)[1]["ln_median"]
     assert "10^nan" in (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -1,6 +1,8 @@
+import errno
 import functools
 import hashlib
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def test_another_content_is_refused_each_time(tmp_path, content):
 
 
 def test_an_unknown_name_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"`name` must be one of mnist/.*; got 'plays/macbeth.txt'"):
+    with pytest.raises(ValueError, match=r"`name` must be one of mnist/.*, got 'plays/macbeth.txt'"):
         locate("plays/macbeth.txt", tmp_path)
 
 
@@ -105,6 +107,53 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, served):
     with pytest.raises(ValueError, match=r"is missing, and downloading it failed: .*File exists"):
         locate(NAME, tmp_path)
     assert everything(tmp_path) == [tmp_path / "plays"]
+
+
+def half_a_copy(source, target):
+    Path(target).write_bytes(CONTENT[:5])
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("before", [(), ("plays",), ("plays", "plays/macbeth.txt")])
+def test_a_copy_that_fails_leaves_the_directory_as_it_was(tmp_path, served, monkeypatch, before):
+    for name in before:
+        (tmp_path / name).touch() if name.endswith(".txt") else (tmp_path / name).mkdir()
+    served += [CONTENT, CONTENT]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", half_a_copy)
+        with pytest.raises(ValueError, match=r"hamlet\.txt is missing, and downloading it failed: .*No space left"):
+            locate(NAME, tmp_path)
+    assert everything(tmp_path) == [tmp_path / name for name in before]
+    assert locate(NAME, tmp_path).read_bytes() == CONTENT
+
+
+def test_folders_made_above_are_removed_too(tmp_path, served, monkeypatch):
+    served.append(CONTENT)
+    monkeypatch.setattr(shutil, "copyfile", half_a_copy)
+    with pytest.raises(ValueError, match="No space left"):
+        locate(NAME, tmp_path / "new" / "folder")
+    assert not everything(tmp_path)
+
+
+def test_a_folder_in_the_place_of_the_file_is_told(tmp_path):
+    (tmp_path / NAME).mkdir(parents=True)
+    with pytest.raises(ValueError, match=rf"{tmp_path / NAME} must be a file, got a folder.*Move it .*JAXRNN_DATA"):
+        locate(NAME, tmp_path)
+
+
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_what_must_not_be_read_is_told(tmp_path, monkeypatch, call):
+    path = put(tmp_path)
+    real = getattr(Path, call)
+
+    def closed(self, *arguments, **options):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, call, closed)
+    with pytest.raises(ValueError, match=rf"cannot read {path}: Permission denied\. Make it .* or set JAXRNN_DATA"):
+        locate(NAME, tmp_path)
 
 
 def test_without_pooch_the_cure_is_named(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def test_bad_files_are_refused_by_name(tmp_path, case):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"absent: No such file.*Give the path of an idx file"):
+    with pytest.raises(ValueError, match=r"absent: No such file.*Give the path of a file"):
         read_idx(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"Is a directory"):
         read_idx(tmp_path)

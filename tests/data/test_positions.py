@@ -1,17 +1,12 @@
 """What holds for batches of every kind."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.data import Buckets, Segments, Shuffled, Source, Windows, batches, many_to_one, next_step
-
-LENGTHS = (3, 9, 4, 4, 7, 2, 8, 5, 6, 3, 9, 2, 5)
-
-
-def tagged():
-    """Sequences (time, 1) whose every value names its sequence and step."""
-    return [np.arange(length)[:, None] + 100.0 * number for number, length in enumerate(LENGTHS, start=1)]
+from jaxrnn.data import Buckets, Segments, Shuffled, Source, Windows, batches, many_to_one, next_step, positions
+from tests.data.sequences import LENGTHS, tagged
 
 
 def shuffled(key, batch=4):
@@ -41,6 +36,9 @@ KINDS = [shuffled, windows, buckets, labelled, segments]
 DRAWN = KINDS[:-1]  # from a key
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 drawn = pytest.mark.parametrize("kind", DRAWN, ids=lambda kind: kind.__name__)
+
+
+unchecked = pytest.mark.usefixtures("without_type_checks")
 
 
 def equal(one, other):
@@ -119,9 +117,34 @@ def test_rows_that_fill_a_batch_are_real_and_not_scored(kind):
 
 
 @kinds
-def test_a_position_below_zero_is_refused(kind):
-    with pytest.raises(ValueError, match=r"\.at: `position` must be at least 0, got -1\. Count"):
-        kind(jax.random.key(0)).at(-1)
+@unchecked
+def test_a_position_that_is_none_is_refused(kind):
+    source = kind(jax.random.key(0))
+    for position in (-1, 1.5, 2.0, "0", None):
+        with pytest.raises(ValueError, match=rf"\.at: `position` must be a whole number .* got {position!r}\. Count"):
+            source.at(position)
+    assert equal(source.at(np.int64(1)), source.at(1)) and equal(source.at(jnp.int32(1)), source.at(1))
+
+
+@drawn
+@pytest.mark.parametrize(
+    "key",
+    [7, jax.random.split(jax.random.key(0)), jax.random.split(jax.random.PRNGKey(0)), np.zeros(2)],
+    ids=["number", "keys", "older keys", "reals"],
+)
+@unchecked
+def test_what_is_no_single_key_is_refused_at_once(kind, key):
+    with pytest.raises(ValueError, match=r": `key` must be a single key or None: .*Give jax\.random\.key\(seed\)\."):
+        kind(key)
+
+
+@drawn
+def test_the_order_of_an_epoch_is_drawn_once(kind):
+    source = kind(jax.random.key(3), 2)
+    positions._drawn.cache_clear()
+    for position in range(2 * len(source)):
+        source.at(position)
+    assert len(source) > 2 and positions._drawn.cache_info().misses == 2
 
 
 @kinds

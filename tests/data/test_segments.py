@@ -67,7 +67,7 @@ def test_the_first_of_each_epoch_begins():
     source = Segments(np.arange(30), batch=1, window=4, stride=2)
     assert len(source) == 14
     assert [position for position in range(43) if source.begins(position)] == [0, 14, 28, 42]
-    with pytest.raises(ValueError, match="`position` must be at least 0"):
+    with pytest.raises(ValueError, match="`position` must be a whole number of at least 0"):
         source.begins(-1)
 
 
@@ -76,6 +76,42 @@ def test_tokens_of_any_width_come_as_int32():
         batch = Segments(np.arange(9, dtype=dtype), batch=2, window=4).at(0)
         assert batch.inputs.dtype == batch.targets.dtype == np.int32
         assert batch.inputs.T.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_series_of_values_comes_as_it_is(dtype):
+    series = np.random.default_rng(0).normal(size=(9, 2)).astype(dtype)
+    batch = Segments(series, batch=2, window=4).at(0)
+    assert batch.inputs.dtype == batch.targets.dtype == dtype
+    np.testing.assert_array_equal(batch.inputs, np.stack([series[:4], series[4:8]], axis=1))
+    np.testing.assert_array_equal(batch.targets, np.stack([series[1:5], series[5:]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("stream", "got"),
+    [
+        ("to be or not to be", "str"),
+        ([0, 1, 2, 3, 4, 5], "list"),
+        (np.array([*"to be or not"]), r"<U1 of shape \(12,\)"),
+        (np.array([*"to be or not"], object), r"object of shape \(12,\)"),
+        (np.ones(9, bool), r"bool of shape \(9,\)"),
+        (np.ones(9), r"float64 of shape \(9,\)"),
+        (np.ones((9, 1), int), r"int64 of shape \(9, 1\)"),
+    ],
+)
+@pytest.mark.usefixtures("without_type_checks")
+def test_what_is_no_stream_is_refused(stream, got):
+    with pytest.raises(
+        ValueError, match=rf"`tokens` must be .* got {got}\. Encode text with Alphabet\.encode; give .*None"
+    ):
+        Segments(stream, batch=1, window=4)
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(2**31, np.int64), (-(2**31) - 1, np.int64), (2**32 - 1, np.uint32)])
+def test_a_token_that_does_not_fit_is_refused(value, dtype):
+    with pytest.raises(ValueError, match=rf"Segments: `tokens` must fit into int32, got {value}\. Number"):
+        Segments(np.array([0, 1, value], dtype), batch=1, window=1)
+    assert Segments(np.array([0, 2**31 - 1], dtype), batch=1, window=1).at(0).targets.item() == 2**31 - 1
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("window", (1, 0)), ("stride", (1, 3, 0)), ("stride", (1, 3, -1))])

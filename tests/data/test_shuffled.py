@@ -23,6 +23,13 @@ def test_real_targets_keep_their_type():
     assert batch.targets.dtype == np.float32 and batch.mask.sum(axis=0).tolist() == [1, 1] and batch.mask[-1].all()
 
 
+def test_a_class_that_does_not_fit_is_refused():
+    with pytest.raises(
+        ValueError, match=r"many_to_one: `targets` must fit into int32, got 4294967296\. Number classes"
+    ):
+        many_to_one(np.zeros((4, 2, 1), np.float32), np.array([0, 2**32]))
+
+
 @pytest.mark.parametrize("arrays", [(), (np.zeros((0, 2)),), (np.zeros((3, 2)), np.zeros(2))])
 def test_rows_that_are_none_or_unlike_are_refused(arrays):
     with pytest.raises(ValueError, match=rf"`arrays` must .*got \{[len(array) for array in arrays]} rows\. Give"):

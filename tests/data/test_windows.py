@@ -1,3 +1,5 @@
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -35,6 +37,15 @@ def test_a_short_series_is_refused(length):
     with pytest.raises(ValueError, match=rf"history \+ horizon = 4 \+ 3 steps, got {length}\. Take a shorter"):
         Windows(np.zeros((length, 1)), history=4, horizon=3, batch=2)
     assert len(Windows(np.zeros((7, 1)), history=4, horizon=3, batch=2)) == 1
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 1, 1)])
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_series_of_other_axes_is_refused(shape):
+    with pytest.raises(
+        ValueError, match=rf"must be \(time, features\), got the shape {re.escape(str(shape))}\. Give .*None\]"
+    ):
+        Windows(np.zeros(shape), 2, 1, 1)
 
 
 def test_windows_of_a_split_do_not_leave_it(directory):

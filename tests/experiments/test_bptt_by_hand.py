@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 from pathlib import Path
@@ -123,6 +124,30 @@ def test_a_difference_from_jax_ends_with_an_error_and_writes_nothing(broken, tmp
     assert main(["--smoke", "--out", str(tmp_path)]) == 1
     assert "error: differs from jax.grad" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_results_that_cannot_be_written_end_in_one_line_and_leave_the_old_ones(smoke, tmp_path, capsys, monkeypatch):
+    def filled_up(picture, path):
+        if path.suffix == ".svg":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(b"new")
+
+    def told():
+        assert main(["--smoke", "--out", str(tmp_path)]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.count("\n") == 1
+        return captured.err
+
+    kept = json.loads((smoke / "results.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr(bptt_by_hand, "compute", lambda _: kept)
+    monkeypatch.setattr(bptt_by_hand, "save", filled_up)
+    (tmp_path / "results.json").write_text("old")
+    assert f"error: cannot write to {tmp_path}: No space left on device. Free space or choose another --out." in told()
+    monkeypatch.setattr(bptt_by_hand, "save", lambda picture, path: path.write_bytes(b"new"))
+    (tmp_path / "table.md").mkdir()
+    assert f"error: cannot write to {tmp_path}: table.md is a folder. Free" in told()
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "table.md"}
+    assert (tmp_path / "results.json").read_text() == "old"
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,36 @@
 """What holds for every task."""
 
+import itertools
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxrnn.tasks as tasks
-from jaxrnn.tasks import Batch, EmbeddedReber, VariableCopy
-from tests.tasks.cases import BATCH, KEY, TASKS, constant, lengths_of, mapped, sampled
+from jaxrnn.tasks import Adding, Batch, EmbeddedReber, Multiplication, TemporalOrder, VariableCopy
+from tests.tasks.cases import BATCH, KEY, TASKS, constant, lengths_of, mapped, sampled, within_error
 
 EACH = pytest.mark.parametrize("task", TASKS, ids=repr)
 WITH_BAR = [task for task in TASKS if getattr(task, "definition", "") not in ("arjovsky", "bai")]
 WITH_ONE_ANSWER = [task for task in WITH_BAR if not isinstance(task, EmbeddedReber)]  # see test_reber for that one
+
+WITH_CLASSES = [task for task in WITH_ONE_ANSWER if task.output_size > 1]
+
+# The combinations of steps that are marked, each as likely as any other.
+PLACES = {
+    Adding(21): [*itertools.product(range(10), range(10, 21))],
+    Adding(21, "bai"): [*itertools.permutations(range(21), 2)],
+    Adding(30, "pascanu"): [*itertools.product(range(3), range(3, 15))],
+    Adding(24, "hochreiter"): [(i, j) for i in range(10) for j in range(12) if i != j],
+    Multiplication(30, "pascanu"): [*itertools.product(range(3), range(3, 15))],
+    Multiplication(24, "hochreiter"): [(i, j) for i in range(10) for j in range(12) if i != j],
+    TemporalOrder(30): [*itertools.product(range(3, 6), range(15, 18))],
+    TemporalOrder(30, symbols=3): [*itertools.product(range(3, 6), range(9, 12), range(18, 21))],
+    TemporalOrder(30, definition="hochreiter"): [*itertools.product(range(3, 7), range(15, 19))],
+    TemporalOrder(30, 3, "hochreiter"): [*itertools.product(range(3, 7), range(10, 14), range(20, 24))],
+}
 
 
 def with_target(task, batch):
@@ -58,6 +77,57 @@ def test_padding_is_zero_and_follows_the_last_scored_step(task):
 
 
 @EACH
+def test_lengths_are_as_likely_as_each_other(task):
+    lengths = lengths_of(sampled(task))
+    if not isinstance(task, EmbeddedReber):  # for its lengths see test_reber
+        each = range(lengths.min(), lengths.max() + 1)
+        assert all(within_error(lengths == length, 1 / len(each)) for length in each)
+
+
+@pytest.mark.parametrize("task", WITH_CLASSES, ids=repr)
+def test_baseline_is_the_cross_entropy_of_the_best_predictor_without_memory(task):
+    # It is fitted to the sample: the frequency of each class at each step, in VariableCopy counted from the delimiter.
+    inputs, targets, mask = sampled(task)
+    steps = np.broadcast_to(np.arange(len(mask))[:, None], mask.shape)
+    if isinstance(task, VariableCopy):
+        steps = steps - inputs[..., 9].argmax(axis=0) + len(mask)
+    counts = np.zeros((2 * len(mask), task.output_size))
+    seen = steps[mask], np.broadcast_to(targets, mask.shape)[mask]
+    np.add.at(counts, seen, 1)
+    nats = -np.log((counts / counts.sum(axis=1, keepdims=True).clip(1))[seen]).sum() / BATCH
+    # By fitting it gains half a chi-squared number, of as many degrees of freedom as there are free frequencies.
+    free = (np.count_nonzero(counts, axis=1) - 1).clip(0).sum()
+    expected = task.baseline() * mask.sum(axis=0)
+    error = np.hypot(expected.std() / np.sqrt(BATCH), np.sqrt(free / 2) / BATCH)
+    assert abs(nats + free / 2 / BATCH - expected.mean()) <= 5 * error
+
+
+@pytest.mark.parametrize("task", PLACES, ids=repr)
+def test_places_and_values_are_drawn_independently(task):
+    batch = sampled(task)
+    if isinstance(task, TemporalOrder):
+        marked, high, hidden = batch.inputs[..., :2].any(axis=-1), batch.inputs[..., 1] == 1, ()
+    else:
+        low = -1 if task == Adding(24, "hochreiter") else 0
+        marked, high = batch.inputs[..., 1] == 1, batch.inputs[..., 0] > (1 + low) / 2
+        hidden = (0,) if task.definition == "hochreiter" else ()  # its marker and value tell nothing
+    found = Counter(
+        tuple((int(step), bool(values[step])) for step in np.flatnonzero(steps))
+        for steps, values in zip(marked.T, high.T, strict=True)
+    )
+    ways = Counter(
+        tuple(sorted(pair for pair in zip(steps, values, strict=True) if pair[0] not in hidden))
+        for steps in PLACES[task]
+        for values in itertools.product([False, True], repeat=len(steps))
+    )
+    assert found.total() == BATCH and set(found) <= set(ways)
+    expected = {way: BATCH * count / ways.total() for way, count in ways.items()}
+    squared = sum((found[way] - count) ** 2 / count for way, count in expected.items())
+    free = len(ways) - 1
+    assert abs(squared - free) <= 5 * np.sqrt(2 * free)  # chi-squared
+
+
+@EACH
 def test_the_key_decides_the_sample(task):
     for part in mapped(task):
         np.testing.assert_array_equal(part[0], part[2])
@@ -89,6 +159,14 @@ def test_no_target_is_wrong_and_whatever_is_no_number_is(task):
     if task.output_size == 1:
         outputs[:, 1] = 3
     assert np.flatnonzero(wrong(jnp.asarray(outputs), batch)).tolist() == [1]
+
+
+@EACH
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_batch_of_no_sequences_is_refused(task):
+    for batch in (-1, 0, 2.0):
+        with pytest.raises(ValueError, match=rf"{type(task).__name__}\.sample: `batch` must .* got {batch}\. Give"):
+            task.sample(KEY, batch)
 
 
 @pytest.mark.parametrize("task", WITH_BAR, ids=repr)

@@ -52,6 +52,14 @@ def test_hochreiter_by_the_rules_of_the_paper(task):
     assert seen == [set(range(*ends)) for ends in ranges]
 
 
+@pytest.mark.parametrize("task", PASCANU + HOCHREITER, ids=repr)
+def test_distractors_are_uniform(task):
+    batch = sampled(task)
+    tokens = batch.inputs.argmax(axis=-1)
+    shown = tokens[batch.inputs.any(axis=-1) & (tokens >= 2) & (tokens < 6)]
+    assert all(within_error(shown == distractor, 1 / 4) for distractor in range(2, 6))
+
+
 def test_a_hundred_steps_are_those_of_the_paper():
     assert TemporalOrder(100, 2, "hochreiter").starts == (10, 50)
     assert TemporalOrder(100, 3, "hochreiter").starts == (10, 33, 66)
@@ -88,9 +96,11 @@ def test_each_paper_has_its_own_bar():
     [
         ("`length` must be a whole number of at least 10.*got 9", (9,)),
         (r"`symbols` must be one of \(2, 3\), got 4", (20, 4)),
+        (r"`symbols` must be one of \(2, 3\), got 2\.0", (20, 2.0)),
         (r"`definition` must be one of \('pascanu', 'hochreiter'\), got 'bai'", (20, 2, "bai")),
     ],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_what_cannot_be_is_refused(message, arguments):
     with pytest.raises(ValueError, match=message):
         TemporalOrder(*arguments)

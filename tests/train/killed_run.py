@@ -1,60 +1,62 @@
 """What test_checkpoint runs in other processes: a small run to be killed, and a save that does not fit the disk.
 
-The run is an Adam update with noise, whose batch is a function of the position. All importing is done here, once, in
-the fork server; nothing here may start JAX's backend, which does not survive a fork.
+The run is the kit's own, with noise from the key and batches that are a function of the position. All importing is
+done here, once, in the fork server; nothing here may start JAX's backend, which does not survive a fork.
 """
 
 import resource
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrnn.train.checkpoint import Checkpoints
-from jaxrnn.train.state import TrainState
+from jaxrnn.train import Checkpoints, MetricsLog, Trainer, TrainState, run
 
 CONFIGURATION = {"learning_rate": 0.01, "batch": 4}
-OPTIMIZER = optax.adam(CONFIGURATION["learning_rate"])
+
+
+def loss_fn(params, batch, key):
+    noise = 0.1 * jax.random.normal(key, (CONFIGURATION["batch"], 2), jnp.float32)
+    predicted = jnp.tanh(batch[:, :3] @ params["w"] + params["b"]) + noise
+    return jnp.mean((predicted - batch[:, 3:]) ** 2), {"noise": noise[0, 0]}
+
+
+TRAINER = Trainer(loss_fn, optax.adam(CONFIGURATION["learning_rate"]), clip=optax.clip_by_global_norm(1.0))
 
 
 @jax.jit
 def initial():
     params = {"w": jnp.ones((3, 2), jnp.float32), "b": jnp.zeros(2, jnp.float32)}
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(params, OPTIMIZER.init(params), None, jax.random.key(1), zero, zero, zero)
+    return TRAINER.init(params, jax.random.key(1))
 
 
-@jax.jit
-def update(state):
-    key, noise_key = jax.random.split(state.key)
-    batch = jax.random.normal(jax.random.fold_in(state.key, state.step), (CONFIGURATION["batch"], 5), jnp.float32)
-    noise = 0.1 * jax.random.normal(noise_key, (CONFIGURATION["batch"], 2), jnp.float32)
+def batch_at(position):
+    return np.random.default_rng(position).standard_normal((CONFIGURATION["batch"], 5), np.float32)
 
-    def loss_fn(params):
-        return jnp.mean((jnp.tanh(batch[:, :3] @ params["w"] + params["b"]) + noise - batch[:, 3:]) ** 2)
 
-    loss, gradient = jax.value_and_grad(loss_fn)(state.params)
-    updates, optimizer_state = OPTIMIZER.update(gradient, state.optimizer_state)
-    params = optax.apply_updates(state.params, updates)
-    return state._replace(params=params, optimizer_state=optimizer_state, key=key, step=state.step + 1), loss
+def size(state):
+    return float(np.abs(state.params["w"]).sum())
 
 
 def train(folder, until, every, cache, progress):
-    """Resumes from the folder, or starts; tells each step over the connection `progress`."""
+    """Resumes from the folder, or starts; tells the beginning of each step over the connection `progress`."""
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_disable_most_optimizations", True)
+
+    def tell_and_make(position):
+        progress.send(position)
+        return batch_at(position)
+
     checkpoints = Checkpoints(folder, CONFIGURATION)
     state = checkpoints.restore(jax.eval_shape(initial))
     if state is None:
         state = initial()
-    for step in range(int(state.step) + 1, until + 1):
-        state, loss = update(state)
-        progress.send(step)
-        if step % every == 0:
-            checkpoints.save(state, loss)
+    with MetricsLog(Path(folder, "log.jsonl"), step=int(state.step)) as log:
+        run(TRAINER, state, tell_and_make, until, every=every, evaluate=size, checkpoints=checkpoints, log=log)
 
 
 def save_on_a_full_disk(folder, step, answer):

@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import math
@@ -13,13 +14,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 from flax import nnx
 
 import jaxrnn
-from jaxrnn.train import checkpoint
+from jaxrnn.train import checkpoint, checkpoint_arrays, checkpoint_files, configuration
 from jaxrnn.train.checkpoint import Checkpoints
 from tests.train import killed_run
 
@@ -34,6 +36,14 @@ def state_at(step):
 
 
 LIKE = State({"w": jnp.zeros((2, 3), jnp.float32), "b": jnp.zeros(3, jnp.float32)}, jnp.int32(0))
+
+
+@pytest.fixture
+def unchecked():
+    """Turns the checks of annotations off, which the tests alone have, so that a user's mistake gets through."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def steps_in(folder):
@@ -153,12 +163,17 @@ def test_an_empty_folder_gives_none_and_is_made(tmp_path):
 def test_a_relative_folder_stays_where_it_was_and_other_files_are_let_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "download.partial").write_text("not ours")
-    checkpoints = Checkpoints("run", {})
+    for name in ("download.partial", "video-step-3.partial", "000001-step-2", f"000001-step-2-{'0' * 32}.partial"):
+        (tmp_path / "run" / name).write_text("not ours")
+    (tmp_path / "run" / "shots-step-3.partial" / "inner").mkdir(parents=True)
+    (tmp_path / "run" / "1-step-3").mkdir()
+    before = set((tmp_path / "run").rglob("*"))
+    checkpoints = Checkpoints("run", {}, keep_last=1)
     monkeypatch.chdir("/")
-    checkpoints.save(state_at(1))
-    assert int(Checkpoints(tmp_path / "run", {}).restore(LIKE).step) == 1
-    assert (tmp_path / "run" / "download.partial").read_text() == "not ours"
+    for step in (2, 3):
+        checkpoints.save(state_at(step))
+    assert int(Checkpoints(tmp_path / "run", {}).restore(LIKE).step) == 3
+    assert before < set((tmp_path / "run").rglob("*")) and len(list((tmp_path / "run").iterdir())) == 7
 
 
 def test_several_runs_at_once_count_by_the_furthest(tmp_path):
@@ -251,9 +266,18 @@ def test_a_configuration_is_stored_under_readable_names(tmp_path):
     Checkpoints(tmp_path, Configuration()).save(state_at(1))
     (path,) = tmp_path.glob("*/manifest.json")
     stored = json.loads(path.read_text())["configuration"]
-    expected = {"cell": "Elman", "cell.hidden_size": 4, "cell.activation": "tanh", "cell.input_init": "Glorot"}
-    expected |= {"learning_rate": 0.1, "layers.0": 8, "layers.1": 16, "dtype": "float32", "clip": None}
-    assert expected.items() <= stored.items()
+    expected = {
+        "": f"{__name__}.Configuration",
+        ".cell": "jaxrnn.cells.elman.Elman",
+        ".cell.hidden_size": 4,
+        ".cell.activation": "tanh",
+        ".learning_rate": 0.1,
+        ".layers[0]": 8,
+        ".layers[1]": 16,
+        ".dtype": "float32",
+        ".clip": None,
+    }
+    assert {f"configuration{name}": value for name, value in expected.items()}.items() <= stored.items()
     Checkpoints(tmp_path, Configuration()).restore(LIKE)
 
 
@@ -262,20 +286,23 @@ def test_a_configuration_is_stored_under_readable_names(tmp_path):
     [
         (
             Configuration(cell=jaxrnn.Elman(hidden_size=5)),
-            r"`cell\.hidden_size` was 4, now it is 5\. .* another folder",
+            r"`configuration\.cell\.hidden_size` was 4, now it is 5\. .* another folder",
         ),
-        (Configuration(cell=jaxrnn.GRU(hidden_size=4)), r'`cell` was "Elman", now it is "GRU"'),
+        (
+            Configuration(cell=jaxrnn.GRU(hidden_size=4)),
+            r'`configuration\.cell` was "jaxrnn\.cells\.elman\.Elman", now it is "jaxrnn\.cells\.gru\.GRU"',
+        ),
         (
             Configuration(cell=jaxrnn.Elman(4, activation=jax.nn.relu)),
-            r'`cell\.activation` was "tanh", now it is "relu"',
+            r'`configuration\.cell\.activation` was "tanh", now it is "jax\.[\w.]*\.relu"',
         ),
-        (Configuration(learning_rate=0.2, layers=()), r"`learning_rate` was 0\.1, now it is 0\.2"),
-        (Configuration(layers=(8, 16, 4)), r"`layers\.2` was absent, now it is 4"),
-        (Configuration(layers=(8,)), r"`layers\.1` was 16, now it is absent"),
-        (Configuration(layers=()), r"`layers\.0` was 8, now it is absent"),
-        (Configuration(clip=True), r"`clip` was null, now it is true"),
-        (Configuration(dtype=np.dtype("bfloat16")), r'`dtype` was "float32", now it is "bfloat16"'),
-        ({}, r'`cell` was "Elman", now it is absent'),
+        (Configuration(learning_rate=0.2, layers=()), r"learning_rate` was 0\.1, now it is 0\.2"),
+        (Configuration(layers=(8, 16, 4)), r"layers\[2\]` was absent, now it is 4"),
+        (Configuration(layers=(8,)), r"layers\[1\]` was 16, now it is absent"),
+        (Configuration(layers=()), r"layers\[0\]` was 8, now it is absent"),
+        (Configuration(clip=True), r"clip` was null, now it is true"),
+        (Configuration(dtype=np.dtype("bfloat16")), r'dtype` was "float32", now it is "bfloat16"'),
+        ({}, r"`configuration` was .*Configuration.*, now it is {}"),
     ],
 )
 def test_another_configuration_is_refused_before_anything_is_touched(configured, other, message):
@@ -298,20 +325,79 @@ def test_a_configuration_that_changes_under_way_is_refused(tmp_path):
     checkpoints.save(state_at(1))
     configuration["size"] = 4
     for call in (lambda: checkpoints.save(state_at(2)), lambda: checkpoints.restore(LIKE)):
-        with pytest.raises(ValueError, match="`size` was 3, now it is 4"):
+        with pytest.raises(ValueError, match=r"`configuration\.size` was 3, now it is 4"):
             call()
     assert steps_in(tmp_path) == [1]
 
 
-@pytest.mark.parametrize("value", [lambda x: x, np.zeros(3), object()], ids=["lambda", "array", "object"])
+class Schedule:
+    def at(self, step):
+        return step
+
+
+UNDESCRIBED = {"lambda": lambda x: x, "array": np.zeros(3), "object": object(), "method": Schedule().at, "complex": 1j}
+
+
+@pytest.mark.parametrize("value", UNDESCRIBED.values(), ids=UNDESCRIBED)
 def test_a_configuration_that_cannot_be_described_is_refused(tmp_path, value):
-    with pytest.raises(TypeError, match=r"`configuration` must hold .* got .* at `cell\.0\.activation`. Describe it"):
+    with pytest.raises(
+        TypeError, match=r"`configuration` must hold .* got .* at `configuration\.cell\[0\]\.activation`. Describe it"
+    ):
         Checkpoints(tmp_path / "new", {"cell": [{"activation": value}]})
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(("name", "value", "least"), [("keep_last", 0, 1), ("keep_last", -1, 1), ("keep_best", -1, 0)])
-def test_bad_counts_are_refused(tmp_path, name, value, least):
+@pytest.mark.parametrize("key", [1, "", "a.b", "a[0]", None])
+def test_a_key_that_could_stand_for_another_is_refused(tmp_path, key):
+    with pytest.raises(
+        TypeError, match=rf"keys of `configuration\.a` must be strings, .*{re.escape(repr(key))}. Rename"
+    ):
+        Checkpoints(tmp_path / "new", {"a": {key: 1}})
+
+
+class Left(NamedTuple):
+    size: int
+
+
+class Right(NamedTuple):
+    size: int
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (jaxrnn.LSTM(4), jaxrnn.cells.CoupledLSTM(4)),
+        ({"of": np.sum}, {"of": jnp.sum}),
+        ({"of": Left(3)}, {"of": Right(3)}),
+        ({"of": ["a"]}, {"of": {"0": "a"}}),
+        ({"of": []}, {"of": {}}),
+        ({"of": True}, {"of": 1}),
+    ],
+)
+def test_configurations_that_look_alike_differ(before, now):
+    assert configuration.difference(configuration.flatten(before), configuration.flatten(now))
+    assert configuration.difference(configuration.flatten(before), configuration.flatten(before)) is None
+
+
+def test_the_scalars_of_numpy_are_numbers():
+    numpy = {"rate": np.float32(0.5), "size": np.int64(3), "yes": np.bool_(True), "dtype": np.float32}
+    plain = {"rate": 0.5, "size": 3, "yes": True, "dtype": jnp.float32}
+    assert json.dumps(configuration.flatten(numpy)) == json.dumps(configuration.flatten(plain))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("keep_last", 0, 1),
+        ("keep_last", -1, 1),
+        ("keep_last", None, 1),
+        ("keep_last", True, 1),
+        ("keep_best", -1, 0),
+        ("keep_best", 0.0, 0),
+        ("keep_best", False, 0),
+    ],
+)
+def test_bad_counts_are_refused(tmp_path, unchecked, name, value, least):
     with pytest.raises(ValueError, match=f"`{name}` must be a whole number of at least {least}, got {value}"):
         Checkpoints(tmp_path, {}, **{name: value})
 
@@ -370,10 +456,18 @@ def adam_folder(tmp_path_factory):
     return folder
 
 
-def test_a_leaf_that_is_no_array_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"state\.params\['n'\] must be an array, got 3\. Convert it"):
-        Checkpoints(tmp_path, {}).save(State({"n": 3}, jnp.int32(0)))
+@pytest.mark.parametrize("leaf", [3, np.array(["a"]), np.array([None, 1]), np.array([0], "datetime64[s]")], ids=repr)
+def test_a_leaf_that_is_no_array_of_numbers_is_refused(tmp_path, leaf):
+    message = rf"state\.params\['n'\] must be an array of numbers, got {re.escape(repr(leaf))}\. Convert it"
+    with pytest.raises(TypeError, match=message):
+        Checkpoints(tmp_path, {}).save(State({"n": leaf}, jnp.int32(0)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("state", [{"step": np.int32(1)}, np.zeros(3)])
+def test_a_state_without_a_step_is_refused(tmp_path, state):
+    with pytest.raises(TypeError, match=rf"`state` must have a field `step`, got a {type(state).__name__}. Make it a"):
+        Checkpoints(tmp_path, {}).save(state)
 
 
 # Damage
@@ -393,6 +487,10 @@ def flip(path):
     path.write_bytes(content)
 
 
+def largest(folder):
+    return max((path for path in folder.glob("arrays/d/*")), key=lambda path: path.stat().st_size)
+
+
 def extend(path):
     path.write_bytes(path.read_bytes() + b"\n")
 
@@ -406,7 +504,7 @@ def test_damage_to_any_file_is_noticed_and_the_newest_good_one_taken(two, damage
     for name in names:
         damage(newest / name)
         checkpoints = Checkpoints(two, {"size": 3})
-        with pytest.warns(UserWarning, match=r"passed over step 20 \(000002-step-20\) .*took step 10 \(") as caught:
+        with pytest.warns(UserWarning, match=r"passed over step 20 \(000002-step-20\), .*took step 10 \(") as caught:
             got = checkpoints.restore(LIKE)
         assert len(caught) == 1 and int(got.step) == 10 and (got.params["w"] == 10).all(), name
         for path, content in whole.items():
@@ -416,20 +514,23 @@ def test_damage_to_any_file_is_noticed_and_the_newest_good_one_taken(two, damage
 
 def test_every_flipped_byte_of_the_array_data_is_noticed(two):
     (newest,) = two.glob("*-step-20")
-    path = max((newest / "arrays" / "d").iterdir(), key=lambda path: path.stat().st_size)
+    saved, _ = checkpoint_files.saved_in(two)
+    path = largest(newest)
     content = path.read_bytes()
     for place in range(0, len(content), 7):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        assert not checkpoint._is_intact(newest)
+        assert isinstance(checkpoint_files.trouble_with(saved), checkpoint_files.Damaged)
     path.write_bytes(content)
-    assert checkpoint._is_intact(newest)
+    assert checkpoint_files.trouble_with(saved) is None
 
 
 def test_where_all_are_damaged_an_error_says_so(two):
     for path in two.glob("*/arrays/manifest.ocdbt"):
         flip(path)
     for restore in (Checkpoints(two, {"size": 3}).restore, Checkpoints(two, {"size": 3}).restore_best):
-        with pytest.raises(ValueError, match=r"all .* is damaged: step 20 \(.*\), step 10 .*Remove them to start anew"):
+        with pytest.raises(
+            ValueError, match=r"nothing in .* can be restored: step 20 \(.* damaged .*; step 10 .* start anew"
+        ):
             restore(LIKE)
 
 
@@ -447,6 +548,94 @@ def test_a_run_goes_on_after_damage(two):
     checkpoints = Checkpoints(two, {"size": 3}, keep_last=1)
     checkpoints.save(state_at(15))  # last by the order of saving, though not by its step
     assert int(checkpoints.restore(LIKE).step) == 15 and steps_in(two) == [10, 15]
+
+
+def test_a_damaged_best_is_not_kept_in_place_of_a_good_one(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {}, keep_last=1)
+    checkpoints.save(state_at(1), 0.1)
+    flip(largest(next(tmp_path.glob("*-step-1"))))
+    for step, score in ((2, 0.2), (3, 0.5), (4, 0.6)):
+        checkpoints.save(state_at(step), score)
+    assert steps_in(tmp_path) == [2, 4] and int(checkpoints.restore_best(LIKE).step) == 2
+
+
+def test_a_damaged_last_one_is_not_kept_in_place_of_a_good_one(two):
+    flip(largest(next(two.glob("*-step-20"))))
+    checkpoints = Checkpoints(two, {"size": 3}, keep_last=2, keep_best=0)
+    checkpoints.save(state_at(30))
+    assert steps_in(two) == [10, 30]
+
+
+def test_where_nothing_is_good_nothing_is_removed(two, monkeypatch):
+    monkeypatch.setattr(checkpoint, "trouble_with", lambda saved: checkpoint_files.Damaged("a bad disk"))
+    checkpoints = Checkpoints(two, {"size": 3}, keep_last=1)
+    checkpoints.save(state_at(30))
+    assert steps_in(two) == [10, 20, 30]
+    with pytest.raises(ValueError, match=r"step 30 \(000003-step-30\), which is damaged \(a bad disk\); step 20"):
+        checkpoints.restore(LIKE)
+
+
+def test_files_that_somebody_else_laid_into_a_checkpoint_do_not_matter(two):
+    (newest,) = two.glob("*-step-20")
+    for folder in (newest, newest / "arrays", newest / "arrays" / "d"):
+        (folder / ".DS_Store").write_text("")
+    checkpoints = Checkpoints(two, {"size": 3}, keep_last=1)
+    assert int(checkpoints.restore(LIKE).step) == 20
+    checkpoints.save(state_at(30))
+    assert steps_in(two) == [20, 30]  # the best still
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "manifest.json", "arrays/manifest.ocdbt"])
+def test_what_cannot_be_read_just_now_is_passed_over_and_never_removed(two, monkeypatch, name):
+    unreadable, opened = next(two.glob("*-step-20")) / name, Path.open
+
+    def open_others(path, *arguments, **options):
+        if path == unreadable:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, *arguments, **options)
+
+    checkpoints = Checkpoints(two, {"size": 3}, keep_last=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_others)
+        with pytest.warns(UserWarning, match=r"step 20 .* cannot be read \(.*Too many open files\); took step 10"):
+            assert int(checkpoints.restore_best(LIKE).step) == 10
+        for step in (30, 40):
+            checkpoints.save(state_at(step), 1.0)
+        assert steps_in(two) == [10, 20, 40]
+        shutil.rmtree(next(two.glob("*-step-10")))
+        shutil.rmtree(next(two.glob("*-step-40")))
+        with pytest.raises(ValueError, match=r"nothing in .* step 20 .* cannot be read .* make them readable"):
+            checkpoints.restore(LIKE)
+    assert int(checkpoints.restore_best(LIKE).step) == 20
+
+
+# Another process writes
+
+
+@pytest.mark.parametrize("best", [False, True], ids=["last", "best"])
+@pytest.mark.parametrize(
+    ("where", "what", "after"),
+    [
+        (checkpoint_files, "_read_manifest", False),
+        (checkpoint_files, "_read_manifest", True),
+        (checkpoint, "trouble_with", True),
+        (checkpoint, "read", True),
+    ],
+)
+def test_what_is_removed_under_the_hands_of_a_reader_gives_way_to_the_next(two, monkeypatch, where, what, after, best):
+    checkpoints, writer = (Checkpoints(two, {"size": 3}, keep_last=1, keep_best=int(best)) for _ in range(2))
+    do, done = getattr(where, what), []
+
+    def removed_meanwhile(*arguments):
+        found = do(*arguments) if after else None
+        if not done:
+            done.append(True)
+            writer.save(state_at(30), score=0.0)
+        return found if after else do(*arguments)
+
+    monkeypatch.setattr(where, what, removed_meanwhile)
+    got = (checkpoints.restore_best if best else checkpoints.restore)(LIKE)
+    assert done and int(got.step) == 30 and (got.params["w"] == 30).all()  # and no warning
 
 
 # Crashes and disks
@@ -485,12 +674,12 @@ def crash(*_args, **_kwargs):
 @pytest.mark.parametrize(
     ("where", "what", "survivor"),
     [
-        (checkpoint, "_write_arrays", 20),
-        (checkpoint.ocp.Checkpointer, "save", 20),
-        (checkpoint, "_sums", 20),
-        (checkpoint, "_force_to_disk", 20),
+        (checkpoint_files, "write_arrays", 20),
+        (checkpoint_arrays.ocp.Checkpointer, "save", 20),
+        (checkpoint_files, "_sums", 20),
+        (checkpoint_files, "_force_to_disk", 20),
         (Path, "rename", 20),
-        (checkpoint.Checkpoints, "_prune", 30),
+        (checkpoint, "trouble_with", 30),
         (shutil, "rmtree", 30),
     ],
 )
@@ -527,7 +716,7 @@ def test_a_checkpoint_half_removed_by_a_crash_is_not_taken_for_a_damaged_one(two
 
 def test_an_array_file_half_written_by_a_crash_is_never_read(two):
     (newest,) = two.glob("*-step-20")
-    partial = Path(shutil.copytree(newest, two / "000003-step-30-0123.partial"))
+    partial = Path(shutil.copytree(newest, two / f"000003-step-30-{'0' * 32}.partial"))
     cut(partial / "manifest.json")
     assert int(Checkpoints(two, {"size": 3}).restore(LIKE).step) == 20
 
@@ -558,6 +747,22 @@ def test_a_disk_that_cannot_be_written_is_an_error_and_harms_nothing(two, monkey
         with pytest.raises(OSError, match=r"cannot save step 30 in .*No space left on device.* are unharmed"):
             checkpoints.save(state_at(30))
     assert contents(two) == before and steps_in(two) == [10, 20]
+
+
+def test_an_old_one_that_cannot_be_removed_does_not_fail_the_save(two, monkeypatch):
+    checkpoints = Checkpoints(two, {"size": 3}, keep_last=1, keep_best=0)
+
+    def busy(path, ignore_errors=False):
+        if not ignore_errors:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", busy)
+        with pytest.warns(UserWarning, match=r"step 30 is saved .* could not be removed \(.*resource busy\); the next"):
+            checkpoints.save(state_at(30))
+    assert int(checkpoints.restore(LIKE).step) == 30
+    checkpoints.save(state_at(40))
+    assert steps_in(two) == [40]
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
@@ -620,3 +825,5 @@ def test_a_run_killed_ten_times_ends_bit_for_bit_like_one_never_stopped(tmp_path
     expected, got = (Checkpoints(folder, killed_run.CONFIGURATION).restore(like) for folder in folders)
     assert int(got.step) == until and not jnp.array_equal(got.params["w"], like.params["w"])
     assert jax.tree.map(bits, got) == jax.tree.map(bits, expected)
+    expected, got = (Path(folder, "log.jsonl").read_text() for folder in folders)
+    assert got == expected and [json.loads(line)["step"] for line in got.splitlines()] == list(range(until))

@@ -55,7 +55,7 @@ def test_log_and_checkpoints(whole, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     how = {"every": 4, "evaluate": lambda state: next(scores), "checkpoints": checkpoints}
-    with MetricsLog(tmp_path / "log.jsonl") as log, pytest.raises(KeyboardInterrupt):
+    with MetricsLog(tmp_path / "log.jsonl", 0) as log, pytest.raises(KeyboardInterrupt):
         run(TRAINER, start(), batch_at, 11, log=log, report=interrupting, **how)
     resumed = checkpoints.restore(like=start())
     assert int(resumed.step) == 4
@@ -64,7 +64,7 @@ def test_log_and_checkpoints(whole, tmp_path):
     same(end, whole)
     columns = read_log(tmp_path / "log.jsonl")
     assert columns["step"].tolist() == list(range(11))
-    assert columns["finite"].all() and (columns["distance"] < columns["loss"]).all()
+    assert columns["finite"].all() and (columns["aux.distance"] < columns["loss"]).all()
     assert int(checkpoints.restore_best(like=start()).step) == 4
     assert int(checkpoints.restore(like=start()).step) == 11
 
@@ -88,20 +88,80 @@ def test_a_run_that_diverges_ends_with_its_last_good_state(block, tmp_path):
     def bad(position):
         return batch_at(position) if position < 3 else np.float32(np.nan)
 
-    with MetricsLog(tmp_path / "log.jsonl") as log, pytest.raises(Diverged, match="3 updates in a row") as caught:
-        run(TRAINER, start(), bad, 100, block=block, log=log)
+    checkpoints = Checkpoints(tmp_path / "states", {})
+    with MetricsLog(tmp_path / "log.jsonl", 0) as log, pytest.raises(Diverged, match="3 updates in a row") as caught:
+        run(TRAINER, start(), bad, 100, block=block, log=log, checkpoints=checkpoints)
     good = run(TRAINER, start(), batch_at, 3)
     assert_close(caught.value.state.params, good.params, 1e-6)
-    assert int(caught.value.state.step) == 6
+    assert int(caught.value.state.step) == 6 == int(checkpoints.restore(like=start()).step)
     columns = read_log(tmp_path / "log.jsonl")
     assert columns["finite"].tolist() == [True] * 3 + [False] * 3 and np.isnan(columns["loss"][3:]).all()
     with pytest.raises(Diverged):  # and stays where it is
         run(TRAINER, caught.value.state, bad, 100, block=block)
 
 
+def test_a_second_interrupt_acts_at_once():
+    seen = []
+
+    def interrupting(position):
+        for n in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append(n)
+        return batch_at(position)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(TRAINER, start(), interrupting, 11)
+    assert seen == [0]
+
+
+def test_an_interrupt_or_a_failure_in_the_evaluation_loses_neither_state_nor_score(tmp_path):
+    def interrupting(state):
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0.5
+
+    def failing(state):
+        raise RuntimeError("no such data")
+
+    for name, evaluate, error in (("a", interrupting, KeyboardInterrupt), ("b", failing, RuntimeError)):
+        checkpoints = Checkpoints(tmp_path / name, {})
+        with pytest.raises(error):
+            run(TRAINER, start(), batch_at, 11, every=3, evaluate=evaluate, checkpoints=checkpoints)
+        assert int(checkpoints.restore(like=start()).step) == 3
+        assert (checkpoints.restore_best(like=start()) is None) == (evaluate is failing)
+
+
+def test_typed_keys_in_batches_and_reports():
+    def loss_fn(params, batch, key):
+        return (params - jax.random.uniform(batch, (), jnp.float32)) ** 2, batch
+
+    trainer = Trainer(loss_fn, optax.sgd(0.1))
+    ends = [
+        run(trainer, trainer.init(jnp.float32(0), jax.random.key(0)), jax.random.key, 4, block=block)
+        for block in (1, 2)
+    ]
+    assert_close(ends[0].params, ends[1].params, 1e-6)
+
+
+def test_what_is_no_log(tmp_path):
+    for text in ("not a log\n", '{"loss": 1}\n', "[1]\n"):
+        (tmp_path / "log").write_text(text)
+        with pytest.raises(ValueError, match="is no log of metrics"):
+            MetricsLog(tmp_path / "log", 0)
+        assert (tmp_path / "log").read_text() == text
+
+
+def test_columns_that_begin_later_and_vectors(tmp_path):
+    with MetricsLog(tmp_path / "log", 0) as log:
+        log.write(0, {"loss": np.float32(1), "vector": np.arange(2.0)})
+        log.write(1, {"loss": np.arange(2.0), "accuracy": np.ones(2), "matrix": np.ones((2, 2))})
+    columns = read_log(tmp_path / "log")
+    assert list(columns) == ["step", "loss", "accuracy"]
+    np.testing.assert_array_equal(columns["accuracy"], [np.nan, 1, 1])
+
+
 def test_a_log_that_was_cut_in_the_middle_of_a_line(tmp_path):
     path = tmp_path / "log.jsonl"
-    with MetricsLog(path) as log:
+    with MetricsLog(path, step=0) as log:
         log.write(0, {"loss": np.arange(3.0)})
     path.write_text(path.read_text()[:-5])
     with MetricsLog(path, step=2) as log:
@@ -115,4 +175,4 @@ def test_bad_arguments(tmp_path):
             run(TRAINER, start(), batch_at, **arguments)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="MetricsLog: cannot write"):
-        MetricsLog(tmp_path / "file" / "log.jsonl")
+        MetricsLog(tmp_path / "file" / "log.jsonl", 0)

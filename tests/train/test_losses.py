@@ -73,6 +73,14 @@ def test_16_bits_are_summed_in_32():
     assert loss == 9 and loss.dtype == jnp.float32
 
 
+def test_masks_that_are_none():
+    values = jnp.ones((TIME, BATCH))
+    with pytest.raises(TypeError, match="`mask` must be boolean, got float64"):
+        losses.masked_mean(values, np.full((TIME, BATCH), 0.5))
+    with pytest.raises(ValueError, match="`mask` must be \\(time, batch\\) = \\(5, 3\\)"):
+        losses.masked_mean(values, np.ones(BATCH, bool))
+
+
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match="`mask` must be \\(time, batch\\)"):
         losses.squared_error(jnp.asarray(OUTPUTS), jnp.asarray(FRAMES), np.ones((2, BATCH), bool))

@@ -128,11 +128,53 @@ def test_what_is_not_finite_is_skipped_and_counted(bad):
     assert metrics.finite and [int(n) for n in (state.step, state.skipped, state.skipped_in_a_row)] == [3, 1, 0]
 
 
-def test_a_norm_beyond_the_floats_is_not_finite():
-    trainer = Trainer(lambda p, b, k: ((p * b).sum(), ()), optax.sgd(1.0), optax.clip_by_global_norm(1.0))
-    state, metrics = trainer.step(trainer.init(start()["a"], KEY), jnp.full(2, 1e30, jnp.float32))
-    assert not metrics.finite
+def product(params, batch, key):
+    """The gradient is the batch."""
+    return (params * batch).sum(), ()
+
+
+def test_squares_beyond_the_floats():
+    """Clipping by value still serves; Optax's clipping by norm makes zero of such a gradient, which is no update."""
+    steep = jnp.full(2, 1e30, jnp.float32)
+    trainer = Trainer(product, optax.sgd(1.0), optax.clip(0.5))
+    state, metrics = trainer.step(trainer.init(start()["a"], KEY), steep)
+    np.testing.assert_allclose(metrics.gradient_norm, np.sqrt(2) * 1e30, rtol=1e-6)
+    assert metrics.finite and metrics.clipped
+    assert_close(state.params, start()["a"] - 0.5, 1e-6)
+    trainer = Trainer(product, optax.sgd(1.0), optax.clip_by_global_norm(1.0))
+    state, metrics = trainer.step(trainer.init(start()["a"], KEY), steep)
+    assert not metrics.finite and not metrics.clipped and metrics.clip_ratio == 1
     assert_close(state.params, start()["a"], 0)
+
+
+def test_a_small_norm_does_not_vanish():
+    trainer = Trainer(product, optax.sgd(1.0))
+    _, metrics = trainer.step(trainer.init(start()["a"], KEY), jnp.full(2, 1e-30, jnp.float32))
+    np.testing.assert_allclose(metrics.gradient_norm, np.sqrt(2) * 1e-30, rtol=1e-6)
+
+
+def test_a_loss_and_an_update_that_are_not_finite():
+    """Each by itself: infinity added to the loss leaves the gradient, an infinite rate the loss and the gradient."""
+    for loss_fn, optimizer in (
+        (lambda p, b, k: (product(p, b, k)[0] + jnp.inf, ()), optax.sgd(1.0)),
+        (product, optax.scale(jnp.inf)),
+    ):
+        trainer = Trainer(loss_fn, optimizer)
+        state, metrics = trainer.step(trainer.init(start()["a"], KEY), jnp.ones(2, jnp.float32))
+        assert not metrics.finite and np.isfinite(metrics.gradient_norm)
+        assert_close(state.params, start()["a"], 0)
+
+
+def test_parameters_and_optimizer_state_stay_finite_in_16_bits():
+    """6e4 + 6e3 and 300^2 leave float16, though the updates themselves are finite."""
+    for start_at, slope, optimizer in ((6e4, -6e3, optax.sgd(1.0)), (1.0, 300.0, optax.adam(0.1))):
+        trainer = Trainer(product, optimizer)
+        state, metrics = trainer.step(trainer.init(jnp.float16(start_at), KEY), jnp.float16(slope))
+        assert not metrics.finite and state.params == jnp.float16(start_at)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.optimizer_state))
+    trainer = Trainer(product, optax.sgd(1.0), optax.clip_by_global_norm(0.5))
+    state, metrics = trainer.step(trainer.init(jnp.float16(1), KEY), jnp.float16(300))
+    assert metrics.finite and state.params == jnp.float16(0.5)
 
 
 def test_after_patience_the_run_stops_with_its_last_good_state():
@@ -152,22 +194,24 @@ def test_a_carry_that_is_not_finite_is_not_handed_on():
     trainer = Trainer(loss_fn, optax.sgd(0.1))
     state = trainer.init(jnp.float32(1), KEY, jnp.float32(6))
     for batch, expected in ((2, 3), (0, 3), (3, 1)):
-        state, _ = trainer.step(state, jnp.float32(batch))
-        assert state.carry == expected
+        state, metrics = trainer.step(state, jnp.float32(batch))
+        assert state.carry == expected and metrics.finite == (batch != 0)
 
 
 @pytest.mark.parametrize(
     "optimizer",
     [optax.lion(1e-2), optax.rmsprop(1e-2, momentum=0.9), optax.adafactor(1e-2), optax.lamb(1e-2), optax.lbfgs(),
-     optax.adam(optax.cosine_decay_schedule(0.1, 10))],
-    ids=["lion", "rmsprop", "adafactor", "lamb", "lbfgs", "schedule"],
+     optax.inject_hyperparams(optax.adam)(optax.cosine_decay_schedule(0.1, 10)),
+     optax.contrib.schedule_free_sgd(0.1), optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
+     optax.partition({"a": optax.sgd(0.1), "b": optax.adam(0.1)}, {"a": "a", "b": "b"})],
+    ids=["lion", "rmsprop", "adafactor", "lamb", "lbfgs", "inject", "schedule_free", "MultiSteps", "partition"],
 )  # fmt: skip
 def test_any_optimizer_under_strict_promotion(optimizer):
     """Values, parameters and searches along a line all reach the optimizer; the loss falls."""
     trainer = Trainer(quadratic, optimizer)
     state, _ = trainer.step(trainer.init(start(), KEY), jnp.float32(0))
     state, metrics = trainer.step(state, jnp.float32(0))
-    assert metrics.finite and metrics.update_norm > 0
+    assert metrics.finite and metrics.update_norm > 0, metrics
     assert quadratic(state.params, 0, None)[0] < quadratic(start(), 0, None)[0]
 
 
@@ -249,8 +293,10 @@ def test_errors_say_what_is_wrong():
     refused(
         quadratic, "floating point arrays, got dtype\\('int32'\\) at params\\['n'\\]", TypeError, {"n": jnp.int32(1)}
     )
-    with pytest.raises(ValueError, match="`patience` must be"):
-        Trainer(quadratic, optax.sgd(0.1), patience=0)
+    refused(quadratic, "`params` hold no arrays", params={})
+    for patience in (0, 2**31):
+        with pytest.raises(ValueError, match="`patience` must be"):
+            Trainer(quadratic, optax.sgd(0.1), patience=patience)
 
 
 def test_an_optimizer_state_of_other_parameters_is_refused():

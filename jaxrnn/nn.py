@@ -18,6 +18,9 @@ from jaxrnn.cell import Cell, is_size
 from jaxrnn.network import Network
 from jaxrnn.numerics import cast
 from jaxrnn.stochastic import regularize, with_key
+from jaxrnn.stochastic.regularized import check_bare
+from jaxrnn.stochastic.wrapper import Rate
+from jaxrnn.stochastic.zoned import Rates
 from jaxrnn.unroll import unroll
 from jaxrnn.validation import check_inputs, describe
 
@@ -32,7 +35,8 @@ class RNN(nnx.Module):
 
     Noise is drawn from the `key` of a call, and only from it: without a key the layer evaluates, and no PRNG state is
     stored that a checkpoint would have to know (https://github.com/google/flax/issues/4509). `model.eval()` sets
-    `deterministic`, which turns the noise off whatever key a call brings; `model.train()` lets the key decide again.
+    `deterministic`, which turns the noise off whatever key a call brings; `model.train()` lets the key decide again;
+    `nnx.view(model, deterministic=True)` evaluates with the same parameters and leaves `model` as it is.
     In training give each step a key of its own, for example `rngs.dropout()` or `jax.random.fold_in(key, step)`.
 
     Args:
@@ -47,7 +51,8 @@ class RNN(nnx.Module):
         rngs: The initial parameters come from its stream `params`.
 
     Raises:
-        TypeError: `cell` is no Cell, Stack or Bidirectional; see `jaxrnn.stochastic.regularize`.
+        TypeError: `cell` is no Cell, Stack or Bidirectional, or a cell of `zoneout` or `recurrent_dropout` is in it,
+            whose noise no key would reach; see `jaxrnn.stochastic.regularize`.
         ValueError: `in_features` is below 1, a rate outside [0, 1).
 
     Example:
@@ -65,9 +70,9 @@ class RNN(nnx.Module):
         cell,
         in_features: int,
         *,
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: Rate = 0.0,
+        recurrent_dropout: Rate = 0.0,
+        zoneout: Rates = 0.0,
         dtype=None,
         param_dtype=jnp.float32,
         rngs: nnx.Rngs,
@@ -80,6 +85,7 @@ class RNN(nnx.Module):
             raise ValueError(
                 f"{type(self).__name__}: `in_features` must be a whole number of at least 1, got {in_features!r}."
             )
+        check_bare(type(self).__name__, cell)
         rates = {"input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "zoneout": zoneout}
         noisy = any(rate != 0 for rate in rates.values())
         self.cell = cell
@@ -114,6 +120,11 @@ class RNN(nnx.Module):
                 f"got {describe(params)}. Make them with cell.init({self.in_features} features), or cast them."
             ) from error
         jax.tree.map(lambda weight, value: weight.set_value(value), self.weights, params, is_leaf=_is_variable)
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """What `nnx.view` calls on its copy; True turns the noise off, None leaves it as it is."""
+        if deterministic is not None:
+            self.deterministic = deterministic
 
     def __call__(
         self,

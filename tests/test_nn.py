@@ -9,7 +9,7 @@ from flax import nnx
 
 import jaxrnn
 from jaxrnn import GRU, LRU, LSTM, Elman, MinGRU, nn, unroll
-from jaxrnn.stochastic import regularize, with_key
+from jaxrnn.stochastic import recurrent_dropout, regularize, with_key, zoneout
 from jaxrnn.train import Trainer
 from jaxrnn.train.checkpoint import Checkpoints
 from tests.checks import assert_close
@@ -47,16 +47,15 @@ def tagger_loss(model, tokens, key=None):
 TOKENS = jax.random.randint(jax.random.key(0), (12, 8), 0, 5)
 
 
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Flax and Optax are written for it; jaxrnn does not need it, as the other suites show."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 @pytest.fixture(scope="module")
 def layer():
     return nn.RNN(NETWORK, FEATURES, rngs=nnx.Rngs(1))
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    """A test that changes it takes a clone."""
+    return Tagger(nnx.Rngs(0))
 
 
 def test_a_layer_is_unroll_on_its_params(layer):
@@ -127,6 +126,22 @@ def test_a_key_draws_noise_and_eval_turns_it_off():
     assert_close(layer(XS, key=KEY, **HOW), evaluated, 0)
     layer.train()
     assert_close(layer(XS, key=KEY, **HOW), trained, 0)
+    assert_close(nnx.view(layer, deterministic=True)(XS, key=KEY, **HOW), evaluated, 0)
+
+
+def test_view_eval_and_train_agree(tagger):
+    """A view is a copy that evaluates; what it does not name stays, and Flax still refuses what nobody knows."""
+    model = nnx.clone(tagger)
+
+    def modes(model):
+        return model.layer.deterministic, model.dropout.deterministic
+
+    assert modes(nnx.view(model, deterministic=True)) == (True, True) and modes(model) == (False, False)
+    model.eval()
+    assert modes(model) == modes(nnx.view(model, deterministic=None)) == (True, True)
+    assert modes(nnx.view(model, deterministic=False)) == (False, False)
+    with pytest.raises(ValueError, match="Unused keys.*determinist'"):
+        nnx.view(model.layer, determinist=True)
 
 
 def test_stack_and_bidirectional_are_thin():
@@ -170,16 +185,20 @@ def test_what_does_not_fit_is_refused_in_words(layer):
         nn.RNN(GRU(3), 0, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="must be a GatedCell.*got MinGRU"):
         nn.RNN(MinGRU(3), FEATURES, recurrent_dropout=0.1, rngs=nnx.Rngs(0))
+    for bare in (zoneout(LSTM(3), 0.5), jaxrnn.Stack((GRU(3), recurrent_dropout(GRU(3), 0.5)))):
+        with pytest.raises(TypeError, match="RNN: `cell` must hold no noise of its own.* Give the rates to nn.RNN"):
+            nn.RNN(bare, FEATURES, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"`input_dropout` must be a number in \[0, 1\)"):
         nn.RNN(GRU(3), FEATURES, input_dropout=1.0, rngs=nnx.Rngs(0))
 
 
-def test_a_model_learns_with_the_optimizer_of_nnx():
+def test_a_model_learns_with_the_optimizer_of_nnx(tagger):
     """Embed, layer and Linear, with noise; one trace for all steps."""
-    model, traces = Tagger(nnx.Rngs(0)), []
+    model, traces = nnx.clone(tagger), []
     optimizer = nnx.Optimizer(model, optax.adam(0.03), wrt=nnx.Param)
 
     @nnx.jit
+    @jax.numpy_dtype_promotion("standard")  # Optax is written for it; everything else here runs under the strict one
     def step(model, optimizer, key):
         traces.append(key)
         loss, gradient = nnx.value_and_grad(tagger_loss)(model, TOKENS, key)
@@ -193,9 +212,9 @@ def test_a_model_learns_with_the_optimizer_of_nnx():
     assert tagger_loss(model, TOKENS) < 0.3
 
 
-def test_a_model_in_the_trainer_and_its_checkpoint(tmp_path):
+def test_a_model_in_the_trainer_and_its_checkpoint(tagger, tmp_path):
     """Two steps, saved, restored into a fresh state, and two more, are four steps."""
-    structure, params = nnx.split(Tagger(nnx.Rngs(0)), nnx.Param)
+    structure, params = nnx.split(tagger, nnx.Param)
 
     def loss_fn(params, tokens, key):
         return tagger_loss(nnx.merge(structure, params), tokens, key), ()
@@ -208,7 +227,7 @@ def test_a_model_in_the_trainer_and_its_checkpoint(tmp_path):
         losses.append(metrics.loss)
         if i == 1:
             Checkpoints(tmp_path, {"cell": GRU(6)}).save(state)
-    fresh = trainer.init(nnx.state(Tagger(nnx.Rngs(9)), nnx.Param), jax.random.key(9))
+    fresh = trainer.init(jax.tree.map(jnp.zeros_like, params), jax.random.key(9))
     resumed = Checkpoints(tmp_path, {"cell": GRU(6)}).restore(fresh)
     again = []
     for _ in range(2):

@@ -1,6 +1,7 @@
 """Zoneout and sequence dropout against plain loops in time, and what their masks have to be."""
 
 import functools
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +10,19 @@ import pytest
 
 import jaxrnn
 from jaxrnn import GRU, LRU, LSTM, Associative, Bidirectional, ChunkedScan, MinGRU, Scan, Stack, unroll
-from jaxrnn.stochastic import recurrent_dropout, regularize, sequence_dropout, with_key, zoneout
+from jaxrnn.stochastic import Regularized, recurrent_dropout, regularize, sequence_dropout, with_key, zoneout
 from jaxrnn.stochastic.dropout import DropoutCarry, DropoutParams
 from jaxrnn.stochastic.zoned import Zoned
 from tests.checks import Acts, assert_close, draw_arguments, noise_like, spoil
 from tests.examples import FEATURES, HIDDEN, UserHeads, UserNoise, UserPlain, UserReadout, name
 
-TIME, BATCH = 4, 3
+TIME, BATCH = 3, 3
 KEY = jax.random.key(3)
-# A sequence of full length, a shorter one and an empty one; resets inside, at a masked step, and where nothing acts.
+# A shorter sequence, one of full length and an empty one; resets inside, at a masked step, and where nothing acts.
 ACTS = Acts(
-    lengths=np.array([4, 3, 0]),
-    mask=np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1]], bool),
-    resets=np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 0]], bool),
+    lengths=np.array([2, 3, 0]),
+    mask=np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]], bool),
+    resets=np.array([[0, 0, 1], [1, 1, 0], [1, 0, 0]], bool),
 )
 VALID = np.arange(TIME)[:, None] < ACTS.lengths
 ACTIVE = VALID & ACTS.mask
@@ -180,8 +181,8 @@ def test_recurrent_dropout_is_its_equation_on_every_backend(cell, rate, reverse)
 
     arguments = (*arguments, masks, mask)
     expected = value_and_gradient(plain, arguments, cotangents)
-    assert_close(value_and_gradient(lambda *a: run(ChunkedScan(chunk=2), *a), arguments, cotangents), expected, 1e-12)
-    assert_close(run(Scan(), *arguments), expected[0], 1e-12)
+    for backend in ChunkedScan(chunk=2), Scan():
+        assert_close(value_and_gradient(lambda *a: run(backend, *a), arguments, cotangents), expected, 1e-12)  # noqa: B023
 
 
 def test_recurrent_dropout_without_a_mask_or_rate_is_the_cell():
@@ -234,9 +235,10 @@ def test_networks_take_noise_in_every_cell(network):
     params, start = network.init(KEY, FEATURES, jnp.float64), network.init_carry((BATCH,), jnp.float64)
     xs = spoil(np.random.default_rng(0).normal(size=(TIME, BATCH, FEATURES)), ACTS)
 
-    def run(seed, cell=noisy):
-        weights = with_key(cell, params, jax.random.key(seed))
-        return unroll(cell, weights, xs, start, **ACTS._asdict())
+    @jax.jit
+    def run(seed):
+        weights = with_key(noisy, params, jax.random.key(seed))
+        return unroll(noisy, weights, xs, start, **ACTS._asdict())
 
     keys = [
         leaf
@@ -250,8 +252,11 @@ def test_networks_take_noise_in_every_cell(network):
     assert np.isfinite(first[1]).all() and (np.asarray(first[1])[~ACTIVE] == 0).all()
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(other), strict=True):
         assert (np.asarray(a) != np.asarray(b)).any()
-    assert_close(run(0, regularize(network)), unroll(network, params, xs, start, **ACTS._asdict()), 0)
-    assert_close(run(0, network), unroll(network, params, xs, start, **ACTS._asdict()), 0)
+    silent = regularize(network)
+    keyed = with_key(silent, params, KEY)
+    plain = unroll(network, params, xs, start, **ACTS._asdict())
+    assert_close(unroll(silent, keyed, xs, start, **ACTS._asdict()), plain, 0)
+    assert jax.tree.map(id, with_key(network, params, KEY)) == jax.tree.map(id, params)
 
 
 def test_rates_by_layer(network):
@@ -288,6 +293,40 @@ def test_rates_outside_are_refused(rate):
             call()
 
 
+@pytest.mark.parametrize("rate", [np.float64(0.5), np.float32(0.5), Fraction(1, 2)], ids=str)
+def test_any_number_is_a_rate(rate):
+    """It becomes a float where it comes in, so that the noise takes the dtype of the inputs, not that of the rate."""
+    cell = Regularized(LSTM(3), input_dropout=rate, recurrent_dropout=rate, zoneout=[0, rate])
+    zoned = zoneout(LSTM(3), rate)
+    rates = cell.input_dropout, cell.recurrent_dropout, recurrent_dropout(LSTM(3), rate).rate, zoned.rate, *zoned.rates
+    assert rates == (0.5,) * 6 and {type(rate) for rate in rates} == {float}
+    assert str(cell.zoneout) == "(0.0, 0.5)"
+    assert cell == regularize(LSTM(3), input_dropout=0.5, recurrent_dropout=0.5, zoneout=(0.0, 0.5))
+    assert zoneout(LSTM(3), [0.1, rate]) == zoneout(LSTM(3), (0.1, 0.5))
+
+
+def test_noise_keeps_the_dtype():
+    xs = jax.ShapeDtypeStruct((4, 2, 3), jnp.bfloat16)
+    assert jax.eval_shape(lambda xs: sequence_dropout(KEY, xs, np.float64(0.5)), xs).dtype == jnp.bfloat16
+    cell = recurrent_dropout(GRU(3), np.float64(0.5))
+    params = jax.eval_shape(lambda: cell.init(KEY, 3))
+
+    def run(params, xs):
+        return unroll(cell, cell.with_mask(KEY, params, xs), xs)
+
+    shapes = jax.eval_shape(run, params, jax.ShapeDtypeStruct((4, 2, 3), jnp.float32))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype(jnp.float32)}
+
+
+def test_noise_that_no_key_reaches_is_refused():
+    for cell in (zoneout(LSTM(3), 0.5), recurrent_dropout(LSTM(3), 0.5)):
+        for network in (cell, Stack((GRU(3), cell)), Bidirectional(GRU(3), Stack((cell,)))):
+            with pytest.raises(TypeError, match="with_key: `cell` must hold no noise of its own.* or to regularize"):
+                with_key(network, None, KEY)
+        with pytest.raises(TypeError, match="Regularized: `cell` must hold no noise of its own"):
+            regularize(Stack((cell,)), input_dropout=0.1)
+
+
 def test_what_does_not_fit_is_refused_in_words():
     with pytest.raises(ValueError, match="each of the 2 arrays in the carry of LSTM, got 3"):
         zoneout(LSTM(3), (0.1, 0.2, 0.3))
@@ -303,6 +342,10 @@ def test_what_does_not_fit_is_refused_in_words():
         recurrent_dropout(UserHeads(6, heads=2), 0.1)
     with pytest.raises(TypeError, match="Give the rates of a cell once"):
         regularize(regularize(GRU(3), zoneout=0.1), input_dropout=0.1)
+    noisy = regularize(UserNoise(3), input_dropout=0.1)
+    entries = (jnp.ones((4, 5, 2)), jnp.ones((4, 5, 3)))
+    with pytest.raises(TypeError, match=r"`input_dropout` is for inputs that are one array, got \(float64\[4, 5, 2\]"):
+        unroll(noisy, with_key(noisy, noisy.init(KEY, 2, jnp.float64), KEY), entries)
     noisy = regularize(GRU(3), recurrent_dropout=0.1)
     params, xs = noisy.init(KEY, 2), np.ones((4, 5, 2), np.float32)
     with pytest.raises(ValueError, match="`carry` of GRU must be"):

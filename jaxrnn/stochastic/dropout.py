@@ -9,12 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import GatedCell
-from jaxrnn.stochastic.wrapper import GatedWrapper, check_rate, shape_of
+from jaxrnn.stochastic.wrapper import GatedWrapper, Rate, as_rate, shape_of
 
 
-def sequence_dropout(
-    key, xs: Float[Array, "time *batch features"], rate: float
-) -> Float[Array, "time *batch features"]:
+def sequence_dropout(key, xs: Float[Array, "time *batch features"], rate: Rate) -> Float[Array, "time *batch features"]:
     """Dropout with ONE mask for all steps of a sequence (Gal & Ghahramani, 2016, https://arxiv.org/abs/1512.05287).
 
         y_t = x_t * m / (1 - rate),   m (*batch, features) is 0 with probability `rate`, else 1
@@ -29,7 +27,7 @@ def sequence_dropout(
         >>> bool((ys == ys[0]).all())
         True
     """
-    check_rate("sequence_dropout", "rate", rate)
+    rate = as_rate("sequence_dropout", "rate", rate)
     keep = jax.random.bernoulli(key, 1 - rate, xs.shape[1:])
     return jnp.where(keep, xs / (1 - rate), jnp.zeros((), xs.dtype))
 
@@ -59,7 +57,7 @@ class RecurrentDropout(GatedWrapper):
     """Dropout of the recurrent connection: see `recurrent_dropout`."""
 
     cell: GatedCell
-    rate: float
+    rate: Rate
 
     def __post_init__(self):  # noqa: D105
         if isinstance(self.cell, RecurrentDropout):
@@ -69,7 +67,7 @@ class RecurrentDropout(GatedWrapper):
                 f"recurrent_dropout: `cell` must start from h = 0, as a mask is not known where a sequence begins "
                 f"afresh, got {self.cell!r}. Take zoneout."
             )
-        check_rate("recurrent_dropout", "rate", self.rate)
+        object.__setattr__(self, "rate", as_rate("recurrent_dropout", "rate", self.rate))
 
     def init_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> DropoutCarry:
         """The start of the inner cell."""
@@ -79,7 +77,7 @@ class RecurrentDropout(GatedWrapper):
     def with_mask(self, key, params, xs: PyTree) -> DropoutParams:
         """The inner cell's `params` with one mask for each sequence of `xs` (time, *batch, features): training."""
         (_, *batch), dtype = shape_of(xs)
-        keep = jax.random.bernoulli(key, 1 - self.rate, (*batch, self.hidden_size))
+        keep = jax.random.bernoulli(key, 1 - float(self.rate), (*batch, self.hidden_size))
         return DropoutParams(params, keep.astype(dtype))
 
     def start(self, params: DropoutParams, carry) -> DropoutCarry:
@@ -122,7 +120,7 @@ class RecurrentDropout(GatedWrapper):
         return self.cell.output(self._inner(params), carry.cell, u)
 
 
-def recurrent_dropout(cell, rate: float) -> RecurrentDropout:
+def recurrent_dropout(cell, rate: Rate) -> RecurrentDropout:
     """A gated cell that drops what its product reads (Gal & Ghahramani, 2016, https://arxiv.org/abs/1512.05287).
 
         v_t = (h_{t-1} * m / (1 - rate)) R,   m (*batch, hidden) is 0 with probability `rate`, else 1

@@ -13,8 +13,26 @@ from jaxrnn.cell import Cell
 from jaxrnn.network import Network
 from jaxrnn.sequence import Bidirectional, Stack
 from jaxrnn.stochastic.dropout import recurrent_dropout, sequence_dropout
-from jaxrnn.stochastic.wrapper import check_rate, shape_of
-from jaxrnn.stochastic.zoned import Rates, zoneout
+from jaxrnn.stochastic.wrapper import Rate, Wrapper, as_rate, shape_of
+from jaxrnn.stochastic.zoned import Rates, as_rates, zoneout
+
+
+def _parts(network) -> tuple:
+    """What a network is put together of; nothing for a cell."""
+    if isinstance(network, Stack):
+        return network.cells
+    return (network.forward, network.backward) if isinstance(network, Bidirectional) else ()
+
+
+def check_bare(owner: str, network) -> None:
+    """Raises TypeError where a cell of `zoneout` or `recurrent_dropout` stands, whose noise a key does not reach."""
+    if isinstance(network, Wrapper):
+        raise TypeError(
+            f"{owner}: `cell` must hold no noise of its own, which no key would reach, got {network!r}. "
+            "Give the rates to nn.RNN, or to regularize, with the cell itself."
+        )
+    for part in _parts(network):
+        check_bare(owner, part)
 
 
 class Keyed(NamedTuple):
@@ -31,7 +49,7 @@ class Regularized(Network):
     With `Keyed` parameters (see `with_key`) noise is drawn, else it evaluates. Fields are those of `regularize`.
 
     Raises:
-        TypeError: `cell` is not gated and `recurrent_dropout` is asked for.
+        TypeError: `cell` holds noise already, or is not gated and `recurrent_dropout` is asked for.
         ValueError: a rate outside [0, 1).
 
     Example:
@@ -41,12 +59,15 @@ class Regularized(Network):
     """
 
     cell: Cell
-    input_dropout: float = 0.0
-    recurrent_dropout: float = 0.0
+    input_dropout: Rate = 0.0
+    recurrent_dropout: Rate = 0.0
     zoneout: Rates = 0.0
 
     def __post_init__(self):  # noqa: D105
-        check_rate("Regularized", "input_dropout", self.input_dropout)
+        check_bare("Regularized", self.cell)
+        for name in ("input_dropout", "recurrent_dropout"):
+            object.__setattr__(self, name, as_rate("Regularized", name, getattr(self, name)))
+        object.__setattr__(self, "zoneout", as_rates("Regularized", "zoneout", self.zoneout))
         cell = self._zoned
         if self.recurrent_dropout != 0:
             recurrent_dropout(cell, self.recurrent_dropout)
@@ -76,6 +97,11 @@ class Regularized(Network):
         input_key, zoneout_key, recurrent_key = jax.random.split(params.key, 3)
         params = params.params
         if self.input_dropout != 0:
+            if not isinstance(xs, jax.Array):
+                raise TypeError(
+                    f"Regularized: `input_dropout` is for inputs that are one array, got {validation.describe(xs)}. "
+                    "Put sequence_dropout on the entries that shall have it, before."
+                )
             xs = sequence_dropout(input_key, xs, self.input_dropout)
         if self.zoneout != 0:
             xs = cell.with_masks(zoneout_key, xs)
@@ -94,8 +120,8 @@ class Regularized(Network):
 def regularize(
     network,
     *,
-    input_dropout: float = 0.0,
-    recurrent_dropout: float = 0.0,
+    input_dropout: Rate = 0.0,
+    recurrent_dropout: Rate = 0.0,
     zoneout: Rates = 0.0,
 ) -> Network:
     """Noise in a cell, or in every cell of a Stack or Bidirectional.
@@ -140,19 +166,20 @@ def regularize(
 def with_key(network, params: PyTree, key) -> PyTree:
     """`params` with a key for every regularized cell of `network`, for one training call of `unroll`.
 
+    Raises:
+        TypeError: a cell of `zoneout` or `recurrent_dropout` stands in `network`, whose noise no key reaches.
+
     Example:
         >>> from jaxrnn import GRU
         >>> cell = regularize(GRU(2), zoneout=0.1)
         >>> with_key(cell, cell.init(jax.random.key(0), 3), jax.random.key(1))._fields
         ('params', 'key')
     """
+    check_bare("with_key", network)
     if isinstance(network, Regularized):
         return Keyed(params, key)
-    if isinstance(network, Stack):
-        parts = network.cells
-    elif isinstance(network, Bidirectional):
-        parts = network.forward, network.backward
-    else:
+    parts = _parts(network)
+    if not parts:
         return params
     keys = jax.random.split(key, len(parts))
     return tuple(with_key(part, weights, k) for part, weights, k in zip(parts, params, keys, strict=True))

@@ -1,4 +1,4 @@
-"""What the cells around cells share: the inner cell's size, parameters, gates and product; and the check of a rate."""
+"""What the cells around cells share: the inner cell's size, parameters, gates and product; and rates as floats."""
 
 import numbers
 from dataclasses import dataclass
@@ -11,11 +11,14 @@ from jaxtyping import PyTree
 from jaxrnn import validation
 from jaxrnn.cell import Cell, GatedCell
 
+Rate = float | numbers.Real
 
-def check_rate(owner: str, name: str, rate) -> None:
-    """Raises ValueError unless a rate is a number in [0, 1)."""
+
+def as_rate(owner: str, name: str, rate) -> float:
+    """A rate as a plain float, which keeps the dtype of what it meets; ValueError unless a number in [0, 1)."""
     if not isinstance(rate, numbers.Real) or not 0 <= float(rate) < 1:
         raise ValueError(f"{owner}: `{name}` must be a number in [0, 1), the part that is dropped, got {rate!r}.")
+    return float(rate)
 
 
 def shape_of(xs: PyTree) -> tuple[tuple[int, ...], Any]:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,15 +11,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell, GatedCell, LinearCell
-from jaxrnn.stochastic.wrapper import GatedWrapper, Wrapper, check_rate, shape_of
+from jaxrnn.stochastic.wrapper import GatedWrapper, Rate, Wrapper, as_rate, shape_of
 
-Rates = float | tuple[float, ...]
+Rates = Rate | Sequence[Rate]
+
+
+def as_rates(owner: str, name: str, rates) -> float | tuple[float, ...]:
+    """One rate, or a tuple of rates; see `as_rate`."""
+    if isinstance(rates, list | tuple):
+        return tuple(as_rate(owner, name, rate) for rate in rates)
+    return as_rate(owner, name, rates)
 
 
 def _mix(m, old, new):
     """m * old + (1 - m) * new, where m is a rate or real masks and the states may be complex."""
-    if isinstance(m, numbers.Real):
-        return new if m == 0 else float(m) * old + (1 - float(m)) * new
+    if isinstance(m, float):
+        return new if m == 0 else m * old + (1 - m) * new
     m = m.astype(new.dtype)
     return m * old + (1 - m) * new
 
@@ -57,19 +64,19 @@ class _Zoned(Wrapper):
                 f"zoneout: `cell` must not hold noise already, got {self.cell!r}. "
                 "Zoneout goes inside: recurrent_dropout(zoneout(cell, rate), rate)."
             )
-        count = len(_carry_shapes(self.cell))
-        if isinstance(self.rate, tuple) and len(self.rate) != count:
+        rate, count = as_rates("zoneout", "rate", self.rate), len(_carry_shapes(self.cell))
+        if isinstance(rate, tuple) and len(rate) != count:
             raise ValueError(
                 f"zoneout: `rate` must be one number, or one for each of the {count} arrays in the carry of "
-                f"{type(self.cell).__name__}, got {len(self.rate)}."
+                f"{type(self.cell).__name__}, got {len(rate)}."
             )
-        for rate in self.rates:
-            check_rate("zoneout", "rate", rate)
+        object.__setattr__(self, "rate", rate)
 
     @property
     def rates(self) -> tuple[float, ...]:
         """One rate for each array of the carry."""
-        return self.rate if isinstance(self.rate, tuple) else (self.rate,) * len(_carry_shapes(self.cell))
+        rates = self.rate if isinstance(self.rate, Sequence) else (self.rate,) * len(_carry_shapes(self.cell))
+        return tuple(map(float, rates))
 
     def init_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32):
         """The carry of the inner cell."""

@@ -1,0 +1,220 @@
+"""The adding problem over 200 steps: which cells learn it, at which learning rates, and after how many updates.
+
+Command:  python -m experiments.adding_problem --out experiments/results/adding_problem
+Runtime:  about 15 minutes on 2 cores; --smoke half a minute
+Expected: GRU, LSTM and LRU fall below a test error of 0.01 with every seed at the learning rate chosen for them; a
+          tanh network stays at 1/6, what always answering 1 has
+
+    task      jaxrnn.tasks.Adding: the sum of two marked numbers among 200, squared error at the last step
+    model     output = w y_T + b,   y the cell's outputs,   read by the cell: GELU(A x_t + a)
+    training  Adam, gradients clipped to a global norm of 1, a fresh batch for every update
+
+Only the cell differs. The first layer is there because an LRU is linear in what it reads, and so could not multiply a
+number by its mark; all the others get it too, and what is left to the cell is what the task is about, to remember. Its
+weights are normal with variance 1 / 2, one over the fan-in. In a first run of 2,000 updates they were Glorot's, a third
+of that size: all seeds of GRU and LSTM came below 0.01 at every rate, of the LRU 1 of 3 at the largest rate, and of the
+Elman cell none.
+GRU and LSTM begin with Chrono biases for the length (Tallec & Ollivier, 2018), which spread their memories over it, the
+LRU with slow eigenvalues: moduli from 0.9 to 0.999, phases up to pi / 10. The Elman cell is of tanh units with an
+orthogonal matrix. All seeds and learning rates of a cell run side by side in one compiled call. A seed has the same
+weights at every rate, and the same batches in every cell.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from rich.console import Console
+
+import jaxrnn
+from experiments import output
+from experiments.adding_figure import draw, to_markdown
+from jaxrnn.initializers import Chrono, Gaussian
+from jaxrnn.tasks import Adding
+from jaxrnn.train import Trainer, TrainState, losses
+
+CellName = Literal["GRU", "LSTM", "LRU", "Elman"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Trains four cells on the adding problem, each at several learning rates and from several seeds.
+
+    Writes a figure (PNG, SVG), a table and data (JSON) into one folder after each cell. Run again with the same
+    settings, it keeps the cells that are there and goes on with the next.
+    """
+
+    cells: tuple[CellName, ...] = ("GRU", "LSTM", "LRU", "Elman")
+    """Which cells."""
+    length: int = 200
+    """Steps of a sequence."""
+    hidden_size: int = 32
+    """Units of every cell."""
+    batch: int = 32
+    """Sequences for each update."""
+    updates: int = 2500
+    """Updates of every run."""
+    every: int = 100
+    """Updates between two measurements."""
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    """Learning rates."""
+    seeds: int = 3
+    """Runs at each learning rate, which differ in weights and batches."""
+    held_out: int = 512
+    """Sequences for testing, and half as many for choosing the learning rate."""
+    seed: int = 0
+    """The key from which every draw follows."""
+    out: Path | None = None
+    """Folder for the results. Default: scratch/adding_problem."""
+    smoke: bool = False
+    """A quick look that all works: 10 steps, 8 units, 2 rates and seeds, 40 updates; replaces these settings."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A layer of GELU units, a cell, and a linear readout of its last output."""
+
+    cell: jaxrnn.Cell
+    features: int
+
+    def init(self, key) -> dict[str, Any]:
+        """Normal weights of variance 1 over the fan-in, zero biases; the cell has its own initialisation."""
+        keys = jax.random.split(key, 3)
+        return {
+            "encoder": {
+                "weight": Gaussian()(keys[0], (2, self.features)),
+                "bias": jnp.zeros(self.features, jnp.float32),
+            },
+            "cell": self.cell.init(keys[1], self.features),
+            "readout": {"weight": Gaussian()(keys[2], (self.cell.output_size, 1)), "bias": jnp.zeros(1, jnp.float32)},
+        }
+
+    def __call__(self, params, xs):
+        """The outputs at the last step, (1, batch, 1)."""
+        encoder, readout = params["encoder"], params["readout"]
+        _, ys = jaxrnn.unroll(self.cell, params["cell"], jax.nn.gelu(xs @ encoder["weight"] + encoder["bias"]))
+        return ys[-1:] @ readout["weight"] + readout["bias"]
+
+
+def _affine(key, rows: int, columns: int) -> dict[str, Any]:
+    return {"weight": Gaussian()(key, (rows, columns)), "bias": jnp.zeros(columns, jnp.float32)}
+
+
+def models(settings: Settings) -> dict[str, Model]:
+    """What is compared."""
+    size, chrono = settings.hidden_size, Chrono(settings.length)
+    cells = {
+        "GRU": jaxrnn.GRU(size, bias_init=chrono),
+        "LSTM": jaxrnn.LSTM(size, bias_init=chrono),
+        "LRU": jaxrnn.LRU(size, size, min_radius=0.9, max_radius=0.999, max_phase=math.pi / 10),
+        "Elman": jaxrnn.Elman(size),
+    }
+    return {name: Model(cells[name], size) for name in settings.cells}
+
+
+def train(model: Model, settings: Settings, advance: Callable[[], None]) -> dict[str, Any]:
+    """All runs of one model: errors on held-out sequences by (rate, seed, measurement), and how long it took."""
+    task, held_out, tested = Adding(settings.length), settings.held_out * 3 // 2, settings.held_out
+    begin_key, held_key = jax.random.split(jax.random.key(settings.seed))
+    held = task.sample(held_key, held_out)
+
+    def loss_fn(params, batch, key):
+        return losses.squared_error(model(params, batch.inputs), batch.targets, batch.mask[-1:]), ()
+
+    def trainer(rate) -> Trainer:
+        return Trainer(loss_fn, optax.adam(rate), clip=optax.clip_by_global_norm(1.0))
+
+    def begin(key, rate) -> TrainState:
+        weights_key, batches_key = jax.random.split(key)
+        return trainer(rate).init(model.init(weights_key), batches_key)
+
+    def errors(state: TrainState):
+        squares = (model(state.params, held.inputs)[0, :, 0] - held.targets[:, 0]) ** 2
+        return jnp.stack([jnp.mean(squares[tested:]), jnp.mean(squares[:tested])])
+
+    def block(state: TrainState, rate):
+        def update(state, _):
+            batch = task.sample(jax.random.fold_in(state.key, state.step), settings.batch)
+            return trainer(rate).update(state, batch)[0], ()
+
+        state, _ = lax.scan(update, state, length=settings.every)
+        return state, errors(state)
+
+    keys = jax.random.split(begin_key, settings.seeds)
+    rates = jnp.repeat(jnp.array(settings.rates, jnp.float32), settings.seeds)
+    states = jax.vmap(begin)(jnp.tile(keys, len(settings.rates)), rates)
+    run_block = jax.jit(jax.vmap(block), donate_argnums=0)
+    measured, started = [np.asarray(jax.vmap(errors)(states))], time.perf_counter()  # each (runs, 2)
+    for _ in range(settings.updates // settings.every):
+        states, found = run_block(states, rates)
+        measured.append(np.asarray(found))
+        advance()
+    curves = np.stack(measured, axis=-1).reshape(len(settings.rates), settings.seeds, 2, -1)
+    validation, test = curves[:, :, 0], curves[:, :, 1]
+    count = sum(leaf.size for leaf in jax.tree.leaves(states.params)) // len(rates)
+    return {
+        "parameters": count,
+        "seconds": round(time.perf_counter() - started, 1),
+        "updates_skipped": int(states.skipped.sum()),
+        "chosen_rate": settings.rates[int(np.argmin(np.median(validation[..., -1], axis=-1)))],
+        "validation": output.plain(validation),
+        "test": output.plain(test),
+    }
+
+
+def plan(settings: Settings) -> tuple[Settings, Path]:
+    """Checks everything before anything is computed or written.
+
+    Raises:
+        ValueError: a setting cannot be used; the message names it, what was got and the cure.
+    """
+    if settings.smoke:
+        small = {"length": 10, "hidden_size": 8, "batch": 8, "updates": 40, "every": 20, "held_out": 32, "seeds": 2}
+        settings = replace(settings, rates=(3e-3, 1e-2), **small)
+    output.check_at_least(settings, 2, "length", "held_out")
+    output.check_at_least(settings, 1, "hidden_size", "batch", "every", "seeds")
+    output.check_at_least(settings, 0, "seed")
+    if not settings.rates or not min(settings.rates) > 0:
+        raise ValueError(f"--rates: must be one or more numbers above 0, got {settings.rates}. Leave the others out.")
+    if settings.updates < settings.every or settings.updates % settings.every:
+        raise ValueError(
+            f"--updates: must be a multiple of --every, which is {settings.every}, got {settings.updates}. "
+            "Change one of the two."
+        )
+    return settings, output.ready_folder(settings.out, "adding_problem")
+
+
+def run(settings: Settings, folder: Path, messages: Console) -> None:
+    """Trains one cell after the other and writes everything after each."""
+    results = output.open_results(folder, settings, messages)
+    planned = models(settings)
+    left = [name for name in planned if name not in results["parts"]]
+    with output.progress(messages) as progress:
+        task = progress.add_task("", total=len(left) * settings.updates)
+        for name in left:
+            progress.update(task, description=name)
+            part = train(planned[name], settings, lambda: progress.advance(task, settings.every))
+            results["parts"][name] = part
+            results["finished"] = name == left[-1]
+            output.write(folder, "adding_problem", draw(results), to_markdown(results), results)
+    print(to_markdown(results))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 0, 2 for arguments that cannot be used, 130 if interrupted."""
+    return output.command(Settings, plan, run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -133,7 +133,8 @@ def _interrupt_deferred() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         came.append(number)
 
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else interrupts are ignored, or a caller's
+    if not own or threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield lambda: False
         return
     before = signal.signal(signal.SIGINT, note)

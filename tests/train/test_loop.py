@@ -33,6 +33,14 @@ def same(a, b):
     assert_close(a._replace(key=()), b._replace(key=()), 0)
 
 
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Python's own handler, also where the suite runs in the background, whose interrupts are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def whole():
     return jax.tree.map(lambda x: x, run(TRAINER, start(), batch_at, 11))
@@ -98,6 +106,15 @@ def test_a_run_that_diverges_ends_with_its_last_good_state(block, tmp_path):
     assert columns["finite"].tolist() == [True] * 3 + [False] * 3 and np.isnan(columns["loss"][3:]).all()
     with pytest.raises(Diverged):  # and stays where it is
         run(TRAINER, caught.value.state, bad, 100, block=block)
+
+
+def test_ignored_interrupts_stay_ignored(whole):
+    def interrupting(position):
+        os.kill(os.getpid(), signal.SIGINT)
+        return batch_at(position)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    same(run(TRAINER, start(), interrupting, 11), whole)
 
 
 def test_a_second_interrupt_acts_at_once():

@@ -158,7 +158,7 @@ class GatedCell(Cell):
         """Zeros, one buffer for each field of `carry_type`."""
         return self.carry_type(*(jnp.zeros((*batch_shape, self.hidden_size), dtype) for _ in self.carry_type._fields))
 
-    def project(self, params, xs):
+    def project(self, params, xs) -> tuple[Any, ...]:
         """xs @ input + bias, as a tuple of `gates` arrays."""
         return tuple(jnp.split(affine(xs, params.input, params.bias), self.gates, axis=-1))
 

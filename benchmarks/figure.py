@@ -6,17 +6,19 @@ With training, both stages share the axes: thin dashed lines with hollow markers
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.measure import Band
+from benchmarks.measure import Band, Measurement
 from benchmarks.panel import GREY, INK, MARKS, Line, draw_panel
 from benchmarks.results import Results
+from benchmarks.styles import styles_of
 
 _NORM = r"$\Vert \partial L / \partial s_{} \Vert$"
 FONTS: dict[Any, Any] = {
@@ -24,6 +26,14 @@ FONTS: dict[Any, Any] = {
     "axes.labelcolor": INK, "axes.edgecolor": GREY, "xtick.color": INK, "ytick.color": INK, "svg.hashsalt": "jaxrnn",
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlepad": 12,
 }  # fmt: skip
+
+
+class Points(NamedTuple):
+    """Where a line runs, in natural logarithms, and the fraction of samples that are exactly zero at its end."""
+
+    x: np.ndarray
+    band: Band
+    zero: float
 
 
 def draw(results: Results) -> Figure:
@@ -88,28 +98,37 @@ def _tens(band: Band) -> Band:
     return Band(*(np.asarray(part, np.float64) / math.log(10) for part in band))
 
 
+def _lines(results: Results, points: Callable[[dict[int, Measurement]], Points | None]) -> list[Line]:
+    """One for each configuration and stage of training for which there are points in what was measured by length."""
+    lines, styles = [], styles_of([c.name for c in results.configurations])
+    for number, configuration in enumerate(results.configurations):
+        for updates in sorted(results.measured):
+            found = points(results.curves(updates, configuration.name))
+            if found is not None:
+                x, band, zero = found
+                style = styles[configuration.name]
+                lines.append(Line(configuration.label, number, style, updates > 0, x, _tens(band), zero))
+    return lines
+
+
 def _over_lag(results: Results, length: int) -> list[Line]:
     lags = np.unique(np.concatenate([[0], np.geomspace(1, length - 1, 300).round().astype(int)]))
-    lines = []
-    for style, configuration in enumerate(results.configurations):
-        for updates in sorted(results.measured):
-            measured = results.curves(updates, configuration.name)
-            if length in measured:
-                curve = measured[length].curve
-                band = Band(*(part[lags] for part in curve.norm))
-                zero = float(curve.fraction_zero[-1])
-                lines.append(Line(configuration.label, style, updates > 0, lags, _tens(band), zero))
-    return lines
+
+    def points(measured: dict[int, Measurement]) -> Points | None:
+        if length not in measured:
+            return None
+        curve = measured[length].curve
+        return Points(lags, Band(*(part[lags] for part in curve.norm)), float(curve.fraction_zero[-1]))
+
+    return _lines(results, points)
 
 
 def _over_length(results: Results) -> list[Line]:
-    lines = []
-    for style, configuration in enumerate(results.configurations):
-        for updates in sorted(results.measured):
-            measured = results.curves(updates, configuration.name)
-            if measured:
-                bands = zip(*(m.curve.ratio for m in measured.values()), strict=True)
-                band = Band(*(np.array(part) for part in bands))
-                last = float(list(measured.values())[-1].curve.fraction_zero[-1])
-                lines.append(Line(configuration.label, style, updates > 0, np.array(list(measured)), _tens(band), last))
-    return lines
+    def points(measured: dict[int, Measurement]) -> Points | None:
+        if not measured:
+            return None
+        curves = [measurement.curve for measurement in measured.values()]
+        band = Band(*(np.array(part) for part in zip(*(curve.ratio for curve in curves), strict=True)))
+        return Points(np.array(list(measured)), band, float(curves[-1].fraction_zero[-1]))
+
+    return _lines(results, points)

@@ -10,16 +10,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from benchmarks.labels import Label, write_labels
 from benchmarks.measure import Band
+from benchmarks.styles import Style
 
 LIMIT = 45.0  # decades drawn below and above 1: down to the least number that float32 knows
 FLOAT32_NORMAL = math.log10(2.0**-126)
 ROOM = 21  # letters of a name beside which two powers of ten have room
 INK, GREY = "#222222", "#666666"
-STYLES = (
-    ("#222222", "-", "o"), ("#D55E00", "-", "s"), ("#56A8DC", "-", "v"), ("#0072B2", (0, (5, 1.5)), "D"),
-    ("#332288", "-", "^"), ("#009E73", (0, (3, 2.5)), "P"), ("#D99500", (0, (6, 1.5, 1, 1.5)), "X"), 
-    ("#C4609A", "-", "*"), ("#882255", (0, (1, 2)), "<"), ("#999933", (0, (5, 1, 1, 1, 1, 1)), ">"),
-)  # fmt: skip
 MARKS: tuple[dict[str, Any], ...] = (  # before and after training, where a figure shows both
     {"ls": (0, (3, 2)), "lw": 1.3, "ms": 6, "mfc": "white", "mew": 1.2},
     {"ls": "-", "lw": 2.6, "ms": 7.5, "mec": "white", "mew": 0.8},
@@ -27,10 +23,11 @@ MARKS: tuple[dict[str, Any], ...] = (  # before and after training, where a figu
 
 
 class Line(NamedTuple):
-    """One curve in powers of ten, -inf for an exact zero; `style` is a number, the same before and after training."""
+    """One curve in powers of ten, -inf for an exact zero; `number` counts configurations, not stages of training."""
 
     label: str
-    style: int
+    number: int
+    style: Style
     trained: bool
     x: np.ndarray
     band: Band
@@ -48,22 +45,18 @@ def draw_panel(axes: Axes, lines: Sequence[Line], by_length: bool, stages: bool)
     _time_axis(axes, lines, by_length)
     if limits[0] < FLOAT32_NORMAL:
         _underflow(axes, named=not by_length)
-    before = {line.style: line for line in lines if not line.trained}
+    before = {line.number: line for line in lines if not line.trained}
     labels = {}
     for line in lines:
         _draw_line(axes, line, limits, by_length, stages)
         if stages:
-            text = _change(before.get(line.style), line) if line.trained else line.label
+            text = _change(before.get(line.number), line) if line.trained else line.label
         else:
             text = line.label if by_length else _text(line, limits)
         height = float((line.band.median[-1] - limits[0]) / (limits[1] - limits[0]))
-        labels[line.style] = Label(text, -1.0 if math.isnan(height) else height, _style(line)[0])
+        labels[line.number] = Label(text, -1.0 if math.isnan(height) else height, line.style.colour)
     if not (stages and by_length):
         write_labels(axes, list(labels.values()), size=12)
-
-
-def _style(line: Line) -> tuple[str, Any, str]:
-    return STYLES[line.style % len(STYLES)]
 
 
 def _limits(lines: Sequence[Line]) -> tuple[float, float]:
@@ -83,13 +76,13 @@ def _underflow(axes: Axes, named: bool) -> None:
 
 
 def _draw_line(axes: Axes, line: Line, limits: tuple[float, float], by_length: bool, stages: bool) -> None:
-    colour, dashes, marker = _style(line)
+    colour, dashes, marker = line.style
     middle, bottom, top = line.band
     marks: dict[str, Any] = {"ls": dashes, "lw": 2.4, "ms": 7, "marker": marker if by_length else ""}
     if stages:
         marks = MARKS[line.trained] | {"marker": marker}
         if not by_length:  # a few markers, at other lags for each configuration
-            shares = 0.06 + 0.035 * (line.style % 6) + 0.25 * np.arange(4)
+            shares = 0.06 + 0.035 * (line.number % 6) + 0.25 * np.arange(4)
             marks["markevery"] = np.searchsorted(line.x, shares * line.x[-1]).clip(max=len(line.x) - 1).tolist()
     if line.trained or not stages:
         axes.fill_between(line.x, bottom, top, where=np.isfinite(bottom), color=colour, alpha=0.15, lw=0)

@@ -8,10 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS, GREY
+from benchmarks.styles import OWN
 from experiments import output
 from jaxrnn.tasks import Adding
 
 SOLVED = 0.01
+STYLES = {"GRU": OWN["GRU"], "LSTM": OWN["LSTM-chrono"], "LRU": OWN["LRU"], "Elman": OWN["Elman"]}
 HEADINGS = ("cell", "learning rate", "seeds below 0.01", "first below after updates", "test error at the end")
 
 
@@ -75,8 +77,8 @@ def draw(results: dict[str, Any]) -> Figure:
     for level, words in ((baseline, "always 1"), (SOLVED, "bar")):
         left.annotate(words, (1, level), (5, 0), left.get_yaxis_transform(), "offset points", va="center", fontsize=11)
     places = {rate: n for n, rate in enumerate(settings["rates"])}
-    for n, ((name, part), style) in enumerate(zip(results["parts"].items(), output.STYLES, strict=False)):
-        colour, dashes, marker = style
+    for n, (name, part) in enumerate(results["parts"].items()):
+        colour, dashes, marker = STYLES[name]
         test = np.array(part["test"], np.float64)
         best = test[places[part["chosen_rate"]]]
         label = f"{name}, rate {part['chosen_rate']:g}"

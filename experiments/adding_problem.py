@@ -81,6 +81,10 @@ class Settings:
     """A quick look that all works: 10 steps, 8 units, 2 rates and seeds, 40 updates; replaces these settings."""
 
 
+def _affine(key, rows: int, columns: int) -> dict[str, Any]:
+    return {"weight": Gaussian()(key, (rows, columns)), "bias": jnp.zeros(columns, jnp.float32)}
+
+
 @dataclass(frozen=True)
 class Model:
     """A layer of GELU units, a cell, and a linear readout of its last output."""
@@ -92,12 +96,9 @@ class Model:
         """Normal weights of variance 1 over the fan-in, zero biases; the cell has its own initialisation."""
         keys = jax.random.split(key, 3)
         return {
-            "encoder": {
-                "weight": Gaussian()(keys[0], (2, self.features)),
-                "bias": jnp.zeros(self.features, jnp.float32),
-            },
+            "encoder": _affine(keys[0], 2, self.features),
             "cell": self.cell.init(keys[1], self.features),
-            "readout": {"weight": Gaussian()(keys[2], (self.cell.output_size, 1)), "bias": jnp.zeros(1, jnp.float32)},
+            "readout": _affine(keys[2], self.cell.output_size, 1),
         }
 
     def __call__(self, params, xs):
@@ -105,10 +106,6 @@ class Model:
         encoder, readout = params["encoder"], params["readout"]
         _, ys = jaxrnn.unroll(self.cell, params["cell"], jax.nn.gelu(xs @ encoder["weight"] + encoder["bias"]))
         return ys[-1:] @ readout["weight"] + readout["bias"]
-
-
-def _affine(key, rows: int, columns: int) -> dict[str, Any]:
-    return {"weight": Gaussian()(key, (rows, columns)), "bias": jnp.zeros(columns, jnp.float32)}
 
 
 def models(settings: Settings) -> dict[str, Model]:

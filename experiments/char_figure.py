@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
+from benchmarks.styles import Style
 from experiments import output
 
 TARGET = 1.02
-SIDES = ("jaxrnn", "PyTorch")
+SIDES = {"jaxrnn": Style("#0072B2", "-", "D"), "PyTorch": Style("#D55E00", (0, (5, 1.5)), "s")}
 HEADINGS = (
     "seed", "jaxrnn, bits", "PyTorch, bits", "ratio", "jaxrnn, updates/s", "PyTorch, updates/s", "times as fast",
     "loss differs at first by", "after one update by",
@@ -63,7 +64,8 @@ def draw(results: dict[str, Any]) -> Figure:
     )
     left = output.panel(figure, (0.075, 0.11, 0.5, 0.64), "Validation, bits per character", "updates")
     right = output.panel(figure, (0.66, 0.11, 0.31, 0.64), "Updates per second", "")
-    for n, (name, (colour, dashes, marker)) in enumerate(zip(present, output.STYLES, strict=False)):
+    for n, name in enumerate(present):
+        colour, dashes, marker = SIDES[name]
         for seed, part in enumerate(parts):
             bits = part[name]["validation_bits"][1:]
             across = settings["every"] * np.arange(1, len(bits) + 1)

@@ -19,13 +19,6 @@ from benchmarks.environment import machine, versions
 from benchmarks.figure import GREY, save
 from benchmarks.report import prepare_folder, write_atomically, write_text
 
-STYLES = (
-    ("#0072B2", "-", "D"),
-    ("#D55E00", (0, (5, 1.5)), "s"),
-    ("#009E73", (0, (3, 1, 1, 1)), "o"),
-    ("#222222", ":", "^"),
-)
-
 Checked = TypeVar("Checked")
 
 

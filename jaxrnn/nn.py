@@ -138,21 +138,14 @@ class RNN(nnx.Module):
         backend=None,
         key=None,
     ) -> tuple[Any, Any]:
-        """Runs over sequences (time, *batch, in_features): `(carry, ys)`, as `jaxrnn.unroll` says.
+        """Runs over sequences (time, *batch, in_features): `(carry, ys)`.
 
-        Args:
-            xs: Inputs, time first, features last.
-            carry: Where the run starts; None for the cell's own start.
-            lengths: Valid steps of right-padded sequences, (*batch,).
-            mask: Booleans (time, *batch); False leaves the carry as it is.
-            resets: Booleans (time, *batch); a sequence begins at t.
-            reverse: Run from the last (valid) step to the first.
-            backend: A backend by name; None takes the best.
-            key: Where noise is drawn from, in training; None evaluates.
+        Arguments, returns and errors are those of `jaxrnn.unroll`, and besides them `key`, from which noise is drawn
+        in training; None evaluates.
 
         Raises:
-            ValueError: the features of `xs` are not `in_features`; see `jaxrnn.unroll`.
-            TypeError: `xs` and the parameters differ in dtype, and the layer has no `dtype`; see `jaxrnn.unroll`.
+            ValueError: the features of `xs` are not `in_features`.
+            TypeError: `xs` and the parameters differ in dtype, and the layer has no `dtype`.
         """
         xs, params = jax.tree.map(jnp.asarray, xs), self.params
         check_inputs(xs)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Array, Bool, Float
-
 from jaxrnn.tasks.batch import Batch
 from jaxrnn.tasks.common import check_batch
-from jaxrnn.tasks.pairs import check_pairs, first_pair_is_marked, sample_pairs, wrong_result
+from jaxrnn.tasks.pairs import PairTask, check_pairs, first_pair_is_marked, sample_pairs
 
 
 @dataclass(frozen=True)
-class Adding:
+class Adding(PairTask):
     """The adding problem in its four published definitions, which are not comparable with one another.
 
         x_t = (v_t, m_t), a value and a marker;  the sum v_i + v_j is asked for at the last step, by squared error
@@ -51,16 +49,6 @@ class Adding:
     def __post_init__(self):  # noqa: D105
         check_pairs(self, ("arjovsky", "bai", "pascanu", "hochreiter"))
 
-    @property
-    def input_size(self) -> int:
-        """Features of a step: value and marker."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """Outputs of the readout: the sum."""
-        return 1
-
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
         check_batch(self, batch)
@@ -90,14 +78,3 @@ class Adding:
                 return (2 - first_pair_is_marked(self.length)) / 48
             case _:
                 return 1 / 6
-
-    def wrong(self, outputs: Float[Array, "time batch 1"], batch: Batch) -> Bool[Array, " batch"]:
-        """Whether the paper counts a sequence as wrong, by the error e at its last step.
-
-        "pascanu": e^2 > 0.04, by which the constant 1/2 is right on 64%. "hochreiter": |e| >= 0.04, by which it is
-        right on about 15%. The two bars are not the same.
-
-        Raises:
-            ValueError: outputs are not (time, batch, 1), or the definition sets no bar: "arjovsky", "bai".
-        """
-        return wrong_result(self, outputs, batch)

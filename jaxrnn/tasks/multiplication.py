@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Array, Bool, Float
-
 from jaxrnn.tasks.batch import Batch
 from jaxrnn.tasks.common import check_batch
-from jaxrnn.tasks.pairs import check_pairs, first_pair_is_marked, sample_pairs, wrong_result
+from jaxrnn.tasks.pairs import PairTask, check_pairs, first_pair_is_marked, sample_pairs
 
 
 @dataclass(frozen=True)
-class Multiplication:
+class Multiplication(PairTask):
     """The multiplication problem: adding cannot be solved by integration alone once the sum is a product.
 
         x_t = (v_t, m_t),    v_t ~ U[0, 1),    target = v_i * v_j, scored by the squared error at the last step
@@ -39,16 +37,6 @@ class Multiplication:
     def __post_init__(self):  # noqa: D105
         check_pairs(self, ("pascanu", "hochreiter"))
 
-    @property
-    def input_size(self) -> int:
-        """Features of a step: value and marker."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """Outputs of the readout: the product."""
-        return 1
-
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
         check_batch(self, batch)
@@ -64,13 +52,3 @@ class Multiplication:
         """
         one = first_pair_is_marked(self.length) if self.definition == "hochreiter" else 0.0
         return (1 + 2 * one) / 9 - ((1 + one) / 4) ** 2
-
-    def wrong(self, outputs: Float[Array, "time batch 1"], batch: Batch) -> Bool[Array, " batch"]:
-        """Whether the paper counts a sequence as wrong, by the error e at its last step.
-
-        "pascanu": e^2 > 0.04. "hochreiter": |e| >= 0.04. The two bars are not the same.
-
-        Raises:
-            ValueError: outputs are not (time, batch, 1).
-        """
-        return wrong_result(self, outputs, batch)

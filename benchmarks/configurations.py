@@ -1,6 +1,7 @@
 """What is compared: a cell with its initialisers, by name. Every exported cell is one; a few more are named here."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -79,6 +80,9 @@ def _initialised(base: Configuration, init: str) -> Configuration | None:
         make, value = INITS[kind], float(number or 1)
     except (KeyError, ValueError):
         raise ValueError(f"--inits: unknown {init}. Choose {OWN}, or NAME:NUMBER with {', '.join(INITS)}.") from None
+    if not math.isfinite(value) or kind == "chrono" and value <= 0:
+        least = " above 0" if kind == "chrono" else ""
+        raise ValueError(f"--inits: the number must be finite{least}, got {init}. Give one such as {kind}:1.")
 
     def build(sizes: Sizes) -> Cell:
         return dataclasses.replace(base.build(sizes), **make(value, sizes))  # pyright: ignore[reportArgumentType]

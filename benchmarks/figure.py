@@ -2,7 +2,8 @@
 
 Curves are drawn from logarithms, so that none is lost to underflow; where one leaves the axis, a mark and the label
 beside the panel say so. Colours are told apart by colour-blind readers too, and each has its own line and marker.
-With training, both stages share the axes: thin dashed lines with hollow markers before, solid ones with filled after.
+With training, both stages share the axes, and markers alone tell cells apart where colours do not: thin dashed lines
+with hollow markers before, solid ones with filled markers and the band after.
 """
 
 import math
@@ -87,7 +88,7 @@ def _note(results: Results) -> str:
     if not results.trained:
         return "Triangle: a curve leaves the axis, its label tells the norm at the first step.  Hollow mark: exactly 0."
     marks = "Triangle: a curve leaves the axis.  Mark on the bottom edge: exactly 0."
-    note = f"Labels: the norm at the first step, before and after training.  {marks}"
+    note = f"Labels: the norm at the first step, before and after training.  Bands: after training.  {marks}"
     known = [(c.label, results.training[c.name]) for c in results.configurations if c.name in results.training]
     failed = [label for label, training in known if training.skipped.any()]
     named = ", ".join(failed) if len(failed) <= 4 else f"{len(failed)} configurations, see the table"

@@ -52,7 +52,7 @@ def plan(settings: Settings) -> tuple[Settings, Source, Results, Path]:
     networks = "1 network" if settings.seeds == 1 else f"{settings.seeds} networks"
     subtitle = (
         f"Median and 10 to 90% band over {settings.seeds * settings.batch} samples ({networks}), "
-        f"{settings.hidden_size} units; L is a random projection of {outputs}, s the whole state."
+        f"{settings.hidden_size} units, {settings.dtype}; L is a random projection of {outputs}, s the whole state."
     )
     title = f"How far back do gradients reach in {source.title}?"
     objective = source.objective if settings.train_steps else None

@@ -60,7 +60,7 @@ class Measurement(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """The keys of every draw, each (seeds,); networks are the same at every length."""
+    """The keys of every draw, each (seeds,); those of networks are the same at every length."""
 
     network: jax.Array
     projection: jax.Array
@@ -106,8 +106,8 @@ def measure(
 
     The loss of a sample is a fixed random projection of its outputs, L = <w, y_T>, or the sum of it over all steps,
     with w ~ N(0, I / output size) drawn for each seed, the same for every cell. Its derivative with respect to the
-    outputs never vanishes, whatever the cell puts out. `params` are those of networks that have been trained; None
-    stands for the networks as they are drawn. Both are computed in `dtype`.
+    outputs never vanishes, whatever the cell puts out. `params` are those of the networks, as `draw` gives them; None
+    draws them for this length. All is computed in `dtype`.
     """
     cell = group[0].build(sizes)
     params = draw(group, sizes, keys) if params is None else params

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.labels import Label, write_labels
 from benchmarks.measure import Band
@@ -38,7 +38,7 @@ def draw_panel(axes: Axes, lines: Sequence[Line], by_length: bool, stages: bool)
     """Draws the lines; with `stages` as two of one colour, before and after training."""
     limits = _limits(lines)
     axes.set_ylim(*limits)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
+    axes.yaxis.set_major_locator(FixedLocator(_powers(*limits)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda exponent, _: f"$10^{{{exponent:.0f}}}$"))
     axes.grid(axis="y", color="#e6e6e6", lw=0.8)
     axes.set_axisbelow(True)
@@ -64,7 +64,16 @@ def _limits(lines: Sequence[Line]) -> tuple[float, float]:
     drawn = np.clip(drawn[np.isfinite(drawn)], -LIMIT, LIMIT)
     low, high = (float(drawn.min()), float(drawn.max())) if drawn.size else (-1.0, 0.0)
     margin = max(0.03 * (high - low), 0.1)
-    return max(low - margin, -LIMIT), min(high + margin, LIMIT)
+    low, high = low - margin, high + margin
+    if high - low < 2:  # so that there are two powers of ten
+        low, high = math.floor(low), math.ceil(high)
+    return max(low, -LIMIT), min(high, LIMIT)
+
+
+def _powers(low: float, high: float) -> list[int]:
+    """The whole exponents with a tick, at most nine."""
+    step = next(step for step in (1, 2, 5, 10, 20) if high - low <= 8 * step)
+    return list(range(step * math.ceil(low / step), math.floor(high) + 1, step))
 
 
 def _underflow(axes: Axes, named: bool) -> None:
@@ -85,7 +94,7 @@ def _draw_line(axes: Axes, line: Line, limits: tuple[float, float], by_length: b
             shares = 0.06 + 0.035 * (line.number % 6) + 0.25 * np.arange(4)
             marks["markevery"] = np.searchsorted(line.x, shares * line.x[-1]).clip(max=len(line.x) - 1).tolist()
     if line.trained or not stages:
-        axes.fill_between(line.x, bottom, top, where=np.isfinite(bottom), color=colour, alpha=0.15, lw=0)
+        axes.fill_between(line.x, bottom, top, where=np.isfinite(bottom), fc=(colour, 0.13), ec=(colour, 0.6), lw=0.7)
     axes.plot(line.x, middle, color=colour, **marks)
     _mark_exit(axes, line.x, middle, limits, colour)
     fill = colour if line.trained else "white"

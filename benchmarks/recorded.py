@@ -39,7 +39,11 @@ class Text:
     input_size = BYTES
     objective = Objective("cross-entropy", BYTES, "the next byte at every step")
     shortest = 2
-    lengths = doubling(1024)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Up to 1024, or to what the text has."""
+        return doubling(min(1024, self.limit[0]))
 
     @property
     def description(self) -> str:

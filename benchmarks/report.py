@@ -109,7 +109,7 @@ def to_json(results: Results) -> str:
     if results.objective is not None:
         content["training"] = {
             "objective": results.objective.what,
-            "loss": f"{results.objective.loss}, on the same new sequences before and after, by network",
+            "loss": f"{results.objective.loss} by network, on sequences drawn apart from those of training",
             "baseline": _number(results.baseline),
             "length": max(results.settings["lengths"]),
             "method": f"Adam, gradients clipped to a global norm of {CLIP}",
@@ -131,6 +131,8 @@ def _configuration(results: Results, configuration: Configuration) -> dict[str, 
 
 
 def _number(value: Any) -> float | str:
+    if isinstance(value, np.integer):
+        return int(value)
     value = float(value)
     return float(f"{value:.6g}") if math.isfinite(value) else str(value)
 

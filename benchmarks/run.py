@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import Progress, TaskID
 
 from benchmarks.configurations import Configuration, Sizes, by_dynamics
-from benchmarks.measure import Keys, keys_of, measure
+from benchmarks.measure import Keys, draw, keys_of, measure
 from benchmarks.results import Results
 from benchmarks.settings import Settings
 from benchmarks.source import Source
@@ -39,24 +39,25 @@ class Run:
         """All of it, shortest length first; the trained networks group by group."""
         settings, longest = self.settings, max(self.settings.lengths)
         groups = by_dynamics(self.results.configurations, self._sizes(longest))
+        # Initialisers may know the length: with training, the networks of the longest are measured at all.
+        start = [draw(g, self._sizes(longest), self.keys) if settings.train_steps else None for g in groups]
         self.progress.update(self.task, total=self._total(groups))
         try:
             for length in settings.lengths:
-                for group in groups:
-                    self._measure(group, length)
+                for group, params in zip(groups, start, strict=True):
+                    self._measure(group, length, 0, params)
                 self._saved(f"T = {length}", self.results.seconds[f"T = {length}"])
             for group in groups if settings.train_steps else ():
                 begin, params = time.perf_counter(), self._train(group, longest)
                 for length in settings.lengths:
-                    self._measure(group, length, params)
+                    self._measure(group, length, settings.train_steps, params)
                 self._saved(f"after training, {_names(group)}", time.perf_counter() - begin)
         except KeyboardInterrupt:
             if self.results.measured:
                 self.save()
             raise
 
-    def _measure(self, group: Group, length: int, params: Any = None) -> None:
-        updates = 0 if params is None else self.settings.train_steps
+    def _measure(self, group: Group, length: int, updates: int, params: Any) -> None:
         stage = f"T = {length} after training" if updates else f"T = {length}"
         self.progress.update(self.task, description=f"{stage}: {_names(group)}")
         settings, begin = self.settings, time.perf_counter()

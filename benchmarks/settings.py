@@ -75,6 +75,11 @@ def check(settings: Settings) -> None:
 def check_source(settings: Settings, source: Source) -> None:
     """Raises ValueError where a length does not fit the data, or there is nothing to train on."""
     lengths = settings.lengths
+    if source.limit is not None and source.limit[0] < source.shortest:
+        raise ValueError(
+            f"--path: there must be at least {source.shortest} {source.limit[1]}, got {source.limit[0]}. "
+            "Give a larger file."
+        )
     if min(lengths) < source.shortest:
         raise ValueError(
             f"--lengths: must be at least {source.shortest} steps, got {min(lengths)}. Leave the short ones out."

@@ -43,7 +43,8 @@ def to_table(results: Results) -> Table:
     """The table to print."""
     table = Table(title=f"{results.title} T = {results.longest}", caption=caption(results))
     for heading in headings(results):
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+        justify = "left" if heading == "cell" else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading != "updates")  # which may say that some failed
     for row in table_rows(results):
         table.add_row(*row)
     return table
@@ -83,6 +84,8 @@ def _columns(measurement: Measurement) -> tuple[str, ...]:
 def _steps(measurement: Measurement) -> str:
     half_life = measurement.decay.half_life
     if measurement.curve.fraction_zero[-1] > 0.5:
+        if math.isnan(half_life):
+            return "0 from lag 1 on"
         level = "level" if half_life == math.inf else f"{half_life:.2f}"
         return f"{level} to lag {measurement.decay.last_lag} at most, then 0"
     return "does not decay" if half_life == math.inf else f"{half_life:.{0 if half_life >= 100 else 2}f}"

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from benchmarks.configurations import Configuration, Sizes
@@ -28,7 +27,7 @@ LOSSES = {
     "binary cross-entropy": losses.binary_cross_entropy,
 }
 CLIP = 1.0  # the largest global norm of a gradient
-EVALUATION = 4  # batches, in one, on which the loss before and after is taken
+EVALUATION = 32  # batches on which the loss before and after is taken, one after the other
 
 
 class Model(NamedTuple):
@@ -104,8 +103,8 @@ class Problem:
 
     @functools.partial(jax.jit, static_argnums=0)
     def evaluate(self, model: Model, batch: Batch):
-        """The loss of every run, one initialiser after the other, which bounds the memory of a larger batch."""
-        return lax.map(lambda model: jax.vmap(self.loss_fn)(model, batch)[0], model)
+        """The loss of every run."""
+        return jax.vmap(jax.vmap(lambda model, batch: self.loss_fn(model, batch)[0]), (0, None))(model, batch)
 
 
 def train(
@@ -118,8 +117,8 @@ def train(
 ) -> tuple[PyTree, dict[str, Training]]:
     """Trains all runs of a group; every update draws new sequences, the same for all initialisers of a seed.
 
-    The loss is taken before and after on the same sequences, drawn apart from those of training. `report` is called
-    after each update with their number up to now.
+    The loss is taken before and after on the same sequences, drawn apart from those of training, though of real data
+    from the same set. `report` is called after each update with their number up to now.
 
     Returns:
         The cells' parameters, leaves (initialisers, seeds, ...) as `draw` gives and `measure` takes them, and what
@@ -127,14 +126,18 @@ def train(
     """
     assert source.objective is not None, "checked with the settings"
     problem = Problem(group[0].build(sizes), source.objective, method.learning_rate, method.dtype)
-    held = sample(source, keys.evaluation, 0, sizes.length, EVALUATION * method.batch)
     state = problem.init(draw(group, sizes, keys), keys)
-    before = np.asarray(problem.evaluate(state.params, held))
+
+    def evaluate() -> np.ndarray:
+        held = (sample(source, keys.evaluation, number, sizes.length, method.batch) for number in range(EVALUATION))
+        return np.mean([problem.evaluate(state.params, batch) for batch in held], axis=0)
+
+    before = evaluate()
     for position in range(method.updates):
         batch = sample(source, keys.training, position, sizes.length, method.batch)
         state = jax.block_until_ready(problem.update(state, batch))
         report(position + 1)
-    after, skipped = np.asarray(problem.evaluate(state.params, held)), np.asarray(state.skipped)
+    after, skipped = evaluate(), np.asarray(state.skipped)
     made = np.asarray(state.step) - skipped
     found = (Training(*row) for row in zip(before, after, made, skipped, strict=True))
     return state.params.cell, {c.name: training for c, training in zip(group, found, strict=True)}

@@ -12,13 +12,16 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks import configurations, figure, gradient_norms, report, run
 from benchmarks.configurations import Sizes, by_dynamics
 from benchmarks.gradient_norms import main
 from benchmarks.labels import spread
-from benchmarks.measure import keys_of, measure
+from benchmarks.measure import Band, keys_of, measure
+from benchmarks.panel import Line, draw_panel
 from benchmarks.recorded import Images
+from benchmarks.styles import OWN, styles_of
 from benchmarks.synthetic import SYNTHETIC
 from jaxrnn import GRU, LSTM, Elman, cells
 from jaxrnn.tasks import Adding
@@ -118,9 +121,13 @@ def test_exact_zeros_are_kept_and_said(tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    paths = {name: tmp_path / name for name in ("empty.txt", "short.txt", "images", "labels", "text", "file", "absent")}
+    paths = {
+        name: tmp_path / name
+        for name in ("empty.txt", "short.txt", "byte.txt", "images", "labels", "text", "file", "absent")
+    }
     paths["empty.txt"].touch()
     paths["short.txt"].write_bytes(b"ten bytes.")
+    paths["byte.txt"].write_bytes(b"t")
     paths["images"].write_bytes(bytes([0, 0, 8, 3]) + b"\0\0\0\2\0\0\0\3\0\0\0\4" + bytes(24))
     paths["labels"].write_bytes(bytes([0, 0, 8, 1]) + b"\0\0\0\2" + bytes(2))
     paths["text"].write_bytes(b"not an idx file")
@@ -161,6 +168,10 @@ BAD = {
     "a short text": (
         ["--data", "text", "--path", "{short.txt}", "--lengths", "8", "16"],
         r"--lengths: 16 steps are more than the 9 bytes of short\.txt that another follows\. Give",
+    ),
+    "no more than one byte": (
+        ["--data", "text", "--path", "{byte.txt}"],
+        r"--path: there must be at least 2 bytes of .*, got 0",
     ),
     "beyond the pixels": (
         ["--data", "idx", "--path", "{images}", "--lengths", "13"],
@@ -287,6 +298,8 @@ def test_initialisers_cross_the_cells_that_have_a_place_for_them():
         (["forget:x"], "--inits: unknown forget:x"),
         (["forget:1"], "--inits: forget:1 fits none of Elman"),
         ([], "--inits: got nothing"),
+        (["forget:nan"], "--inits: the number must be finite, got forget:nan"),
+        (["chrono:0"], "--inits: the number must be finite above 0, got chrono:0"),
     ):
         with pytest.raises(ValueError, match=message):
             configurations.select(["Elman"], inits)
@@ -326,6 +339,29 @@ def test_labels_keep_their_order_and_distance():
         assert (np.diff(np.sort(heights)) >= 0.06 - 1e-12).all()
     np.testing.assert_allclose(spread([0.1, 0.9], 0.06), [0.1, 0.9])
     assert spread([0.5] * 40, 0.06).max() <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("ends", [(-0.3, 0.0), (-0.9, -0.1), (-1.0, -1.0), (-1.6, 0.4), (-3.5, 2.0), (-700.0, 0.0)])
+def test_every_tick_tells_its_own_power_of_ten(ends):
+    axes = Figure().add_subplot()
+    curve = np.linspace(*ends, 5)
+    line = Line("a cell", 0, OWN["Elman"], False, np.arange(5), Band(curve, curve - 0.01, curve + 0.01), 0.0)
+    draw_panel(axes, [line], by_length=False, stages=False)
+    low, high = axes.get_ylim()
+    ticks = [(at, text.get_text()) for at, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)]
+    assert len(ticks) >= 2 and all(low <= at <= high for at, _ in ticks)
+    assert [text for _, text in ticks] == [f"$10^{{{int(at)}}}$" for at, _ in ticks] and all(
+        at % 1 == 0 for at, _ in ticks
+    )
+
+
+def test_styles_are_the_same_in_every_figure_and_tell_all_apart():
+    alone = styles_of(["GRU"])["GRU"]
+    everything = sorted(configurations.available())
+    found = styles_of(everything)
+    assert found["GRU"] == alone == styles_of(["LRU", "GRU"])["GRU"] and len(set(found.values())) == len(everything)
+    many = styles_of([f"cell {n}" for n in range(60)])
+    assert len(set(many.values())) == 60 and not set(many.values()) & set(OWN.values())
 
 
 class Broken:

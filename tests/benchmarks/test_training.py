@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import configurations, environment, figure, gradient_norms, run, table
+from benchmarks import configurations, environment, figure, gradient_norms, run, styles, table
 from benchmarks.configurations import Sizes
 from benchmarks.gradient_norms import main
 from benchmarks.measure import draw, keys_of, measure, sample
@@ -76,12 +76,13 @@ def test_the_curve_after_training_is_that_of_networks_trained_by_hand(together):
             return optax.apply_updates(model, updates), state
 
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1))
-    state, held = optimizer.init(model), sample(ADDING, KEYS.evaluation, 0, 6, 4 * BATCH)
-    before = float(loss_fn(model, jax.tree.map(lambda x: x[0], held)))
+    state, held = optimizer.init(model), [sample(ADDING, KEYS.evaluation, n, 6, BATCH) for n in range(32)]
+    held = [jax.tree.map(lambda x: x[0], batch) for batch in held]
+    before = np.mean([loss_fn(model, batch) for batch in held])
     for number in range(3):
         batch = jax.tree.map(lambda x: x[0], sample(ADDING, KEYS.training, number, 6, BATCH))
         model, state = update(model, state, batch)
-    after = float(loss_fn(model, jax.tree.map(lambda x: x[0], held)))
+    after = np.mean([loss_fn(model, batch) for batch in held])
     assert_close(jax.tree.map(lambda x: x[0, 0], params), model[0], 1e-4)
     assert abs(before - after) > 1e-3
     assert training["LSTM-forget-1"].loss_before[0] == pytest.approx(before, rel=1e-5)
@@ -185,11 +186,22 @@ def test_a_run_tells_both_stages_in_every_file(tmp_path, monkeypatch):
 
     for panel in both.axes:  # of each configuration a dashed and a solid line of one colour, on the same axes
         lines = {(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in panel.lines}
-        for colour in ("#222222", "#D55E00"):
+        for colour in (styles.OWN[name].colour for name in names):
             assert {(colour, "--", 1.3), (colour, "-", 2.6)} <= lines
     words = [text for text, _ in texts_of(both)]
     assert "at initialisation" in words and any(text.startswith("after 2 updates") for text in words)
     assert not any("updates" in text for text, _ in texts_of(drawn[-1]))
+
+
+def test_both_stages_show_the_same_networks_where_initialisers_know_the_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure, "save", lambda picture, path: None)
+    arguments = ["--cells", "LSTM-chrono", *SMALL[:-4], "--lengths", "4", "40", "--out", str(tmp_path)]
+    assert main([*arguments, "--train-steps", "1", "--learning-rate", "1e-30"]) == 0
+    found = read(tmp_path)[1]["configurations"]["LSTM-chrono"]
+    assert found["by_length"] == found["by_length_after_training"] and list(found["by_length"]) == ["4", "40"]
+    assert main(arguments) == 0  # without training each length has its own
+    alone = read(tmp_path)[1]["configurations"]["LSTM-chrono"]["by_length"]
+    assert alone["40"] == found["by_length"]["40"] and alone["4"] != found["by_length"]["4"]
 
 
 def test_an_interrupt_while_training_keeps_what_there_is(tmp_path, monkeypatch, capsys):

@@ -13,11 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
 import jax
-import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import configurations, figure, report, table
+from benchmarks import configurations, figure, files, report, table
+from benchmarks.command import command, progress, ready_folder
 from benchmarks.environment import use_device
 from benchmarks.inputs import open_source
 from benchmarks.results import Results
@@ -44,9 +43,7 @@ def plan(settings: Settings) -> tuple[Settings, Source, Results, Path]:
         settings = dataclasses.replace(settings, **small)
     settings = dataclasses.replace(settings, lengths=tuple(sorted(set(settings.lengths or source.lengths))))
     check_source(settings, source)
-    root = Path(__file__).resolve().parents[1]
-    folder = settings.out or root / "scratch/gradient_norms" / settings.data
-    report.prepare_folder(folder)
+    folder = ready_folder(settings.out, f"gradient_norms/{settings.data}")
     recorded = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("out", "path", "directory")}
     outputs = "the last output" if settings.loss == "terminal" else "the outputs of every step"
     networks = "1 network" if settings.seeds == 1 else f"{settings.seeds} networks"
@@ -63,36 +60,29 @@ def plan(settings: Settings) -> tuple[Settings, Source, Results, Path]:
 
 def write(results: Results, folder: Path) -> None:
     """Writes all files anew."""
-    report.write_text(folder / "gradient_norms.csv", report.to_csv(results))
-    report.write_text(folder / "results.json", report.to_json(results))
-    report.write_text(folder / "table.md", table.to_markdown(results))
     picture = figure.draw(results)
-    for kind in ("png", "svg"):
-        report.write_atomically(folder / f"gradient_norms.{kind}", lambda path: figure.save(picture, path))
+    pictures = {f"gradient_norms.{kind}": lambda path: figure.save(picture, path) for kind in ("png", "svg")}
+    texts = {
+        "gradient_norms.csv": files.text(report.to_csv(results)),
+        "results.json": files.text(report.to_json(results)),
+        "table.md": files.text(table.to_markdown(results)),
+    }
+    files.write_all(folder, texts | pictures)
+
+
+def run(settings: Settings, source: Source, results: Results, folder: Path, messages: Console) -> None:
+    """Measures and writes; prints the table of what there is, after an interrupt too."""
+    try:
+        with progress(messages) as bar:
+            Run(settings, source, results, lambda: write(results, folder), bar)()
+    finally:
+        if results.measured:
+            Console(width=140).print(table.to_table(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 2 for arguments that cannot be used, 130 if interrupted."""
-    messages = Console(stderr=True, highlight=False, soft_wrap=True)
-    settings = tyro.cli(Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    try:
-        settings, source, results, folder = plan(settings)
-    except ValueError as error:
-        messages.print(f"error: {error}", markup=False)
-        return 2
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    remaining = (TextColumn("left"), TimeRemainingColumn())
-    code = 0
-    try:
-        with Progress(*columns, *remaining, console=messages, speed_estimate_period=600) as progress:
-            Run(settings, source, results, lambda: write(results, folder), progress)()
-    except KeyboardInterrupt:
-        messages.print(f"Interrupted. What was measured up to now is in {folder}.", markup=False)
-        code = 130
-    if results.measured:
-        Console(width=140).print(table.to_table(results))
-        messages.print(f"Results: {folder}", markup=False)
-    return code
+    """The command; returns its exit code, as `benchmarks.command` says."""
+    return command(Settings, plan, run, arguments, "Whatever was measured up to now is in")
 
 
 if __name__ == "__main__":

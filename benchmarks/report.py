@@ -1,14 +1,10 @@
-"""The data of a run as files: long CSV, JSON; each written beside and then renamed, so that none is ever half there."""
+"""The data of a run as text: a long CSV, and JSON."""
 
-import contextlib
 import csv
 import io
 import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,42 +20,6 @@ CSV_COLUMNS = (
     "data", "configuration", "train_steps", "length", "lag", "ln_median", "ln_quantile_10", "ln_quantile_90",
     "ln_geometric_mean", "ln_root_mean_square", "fraction_zero",
 )  # fmt: skip
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file beside `path`, then renames it; interrupted, it leaves the old file or none."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        write(beside)
-        beside.chmod(0o644)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def prepare_folder(folder: Path) -> None:
-    """Makes the folder and writes a file into it, to know before computing that results can be kept.
-
-    Raises:
-        ValueError: it cannot be made or written to; folders made on the way are removed.
-    """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise ValueError(f"--out: cannot write to {folder}: {error.strerror}. Choose a folder of your own.") from error
 
 
 def kept_lags(length: int, curves: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import configurations
+from benchmarks.command import check_at_least, check_seed
 from benchmarks.environment import Device
 from benchmarks.inputs import Kind
 from benchmarks.measure import Dtype, LossKind
@@ -60,16 +61,11 @@ class Settings:
 
 def check(settings: Settings) -> None:
     """Raises ValueError where a number makes no sense."""
-    for name, least in (("seeds", 1), ("batch", 1), ("hidden_size", 1), ("train_steps", 0)):
-        if getattr(settings, name) < least:
-            flag = name.replace("_", "-")
-            raise ValueError(
-                f"--{flag}: must be at least {least}, got {getattr(settings, name)}. Give a larger number."
-            )
+    check_at_least(settings, 1, "seeds", "batch", "hidden_size")
+    check_at_least(settings, 0, "train_steps")
+    check_seed(settings)
     if not (settings.learning_rate > 0 and math.isfinite(settings.learning_rate)):
         raise ValueError(f"--learning-rate: must be above 0, got {settings.learning_rate}. Give one such as 0.001.")
-    if not 0 <= settings.seed < 2**32:
-        raise ValueError(f"--seed: must lie between 0 and 2^32 - 1, got {settings.seed}. Give another number.")
 
 
 def check_source(settings: Settings, source: Source) -> None:

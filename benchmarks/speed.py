@@ -23,13 +23,12 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-import tyro
 from rich.console import Console
-from rich.progress import track
 
 import jaxrnn
+from benchmarks import files
+from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
 from benchmarks.environment import machine, versions
-from benchmarks.report import prepare_folder, write_atomically, write_text
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -103,13 +102,11 @@ def train_step(outputs: Callable, params, xs, targets):
     return jax.jit(jax.value_and_grad(loss)).lower(params, xs, targets).compile()
 
 
-def check_equal(ours, theirs, convert: Callable) -> None:
-    """Raises AssertionError unless loss and gradient are the same to rounding."""
-    expected = (theirs[0], theirs[1])
-    found = (ours[0], convert(ours[1]))
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def check_equal(ours, theirs) -> None:
+    """Raises Failed unless two trees are the same to rounding."""
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         if not np.abs(a - b).max() <= TOLERANCE * np.abs(b).max():
-            raise AssertionError(f"the two compute different things: off by {np.abs(a - b).max()}")
+            raise Failed(f"the two compute different things, off by {np.abs(a - b).max()}. Nothing was timed.")
 
 
 def seconds(step: Callable, *arguments) -> float:
@@ -132,12 +129,15 @@ def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
     params = cell.init(keys[0], shape.features)
     xs = jax.random.normal(keys[1], (shape.time, shape.batch, shape.features), jnp.float32)
     targets = jax.random.normal(keys[2], (shape.time, shape.batch, shape.hidden), jnp.float32)
+    converted = convert(params)
     ours = train_step(lambda p, xs: jaxrnn.unroll(cell, p, xs)[1], params, xs, targets)
-    theirs = train_step(peer.apply, convert(params), xs, targets)
-    check_equal(ours(params, xs, targets), theirs(convert(params), xs, targets), convert)
+    theirs = train_step(peer.apply, converted, xs, targets)
+    check_equal(jaxrnn.unroll(cell, params, xs)[1], peer.apply(converted, xs))
+    loss, gradient = ours(params, xs, targets)
+    check_equal((loss, convert(gradient)), theirs(converted, xs, targets))
     pairs = []
     for turn in range(runs + 2):
-        a, b = (ours, params, xs, targets), (theirs, convert(params), xs, targets)
+        a, b = (ours, params, xs, targets), (theirs, converted, xs, targets)
         first, second = seconds(*(a if turn % 2 else b)), seconds(*(b if turn % 2 else a))
         pairs.append((first, second) if turn % 2 else (second, first))
     timed = np.array(pairs[2:]) * 1000
@@ -158,20 +158,25 @@ def label(row: dict[str, Any]) -> str:
     return f"{row['cell']} ({', '.join(str(n) for n in row['shape'].values())})"
 
 
+HEADINGS = (
+    "cell (B, T, D, H)", "jaxrnn, ms", "flax.linen.RNN, ms", "ratio (quartiles)", "temporary memory, MiB",
+)  # fmt: skip
+
+
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """The table of medians, ratio with quartiles."""
-    lines = [
-        "| cell (B, T, D, H) | jaxrnn, ms | flax.linen.RNN, ms | ratio (quartiles) | temporary memory, MiB |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
+
+    def cells(row: dict[str, Any]) -> tuple[str, ...]:
         low, middle, high = row["ratio"]
-        lines.append(
-            f"| {label(row)} | {row['jaxrnn_ms'][1]:.1f} | {row['flax_ms'][1]:.1f} "
-            f"| {middle:.2f} ({low:.2f} to {high:.2f}) "
-            f"| {row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']} |"
+        return (
+            label(row),
+            f"{row['jaxrnn_ms'][1]:.1f}",
+            f"{row['flax_ms'][1]:.1f}",
+            f"{middle:.2f} ({low:.2f} to {high:.2f})",
+            f"{row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']}",
         )
-    return "\n".join(lines) + "\n"
+
+    return files.markdown_table(HEADINGS, map(cells, rows))
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -192,32 +197,40 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    settings = tyro.cli(Settings, args=arguments)
-    messages = Console(stderr=True)
-    root = Path(__file__).resolve().parents[1]
-    folder = settings.out or root / "scratch/speed"
-    try:
-        if settings.runs < 1:
-            raise ValueError(f"--runs: must be at least 1, got {settings.runs}. Give a larger number.")
-        prepare_folder(folder)
-    except ValueError as error:
-        messages.print(f"error: {error}", markup=False)
-        return 2
+def plan(settings: Settings) -> tuple[Settings, Path]:
+    """Checks everything before anything is computed or written.
+
+    Raises:
+        ValueError: a setting cannot be used; the message names it, what was got and the cure.
+    """
+    check_at_least(settings, 1, "runs")
+    check_seed(settings)
+    return settings, ready_folder(settings.out, "speed")
+
+
+def run(settings: Settings, folder: Path, messages: Console) -> None:
+    """Times one problem after the other and writes everything after each."""
     shapes, runs = (SMOKE_SHAPES, 3) if settings.smoke else (SHAPES, settings.runs)
     problems = [(name, shape) for shape in shapes for name in PEERS]
     rows: list[dict[str, Any]] = []
     recorded = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
     peer = {"flax": flax.__version__}
-    for name, shape in track(problems, description="Problems", console=messages):
-        rows.append(measure(name, shape, runs, settings.seed))
-        content = {"settings": recorded, "versions": versions() | peer, "machine": machine(), "rows": rows}
-        write_text(folder / "speed.json", json.dumps(content, indent=1) + "\n")
-        write_text(folder / "speed.md", to_markdown(rows))
-        write_atomically(folder / "speed.png", lambda path: draw(rows, path))
+    with progress(messages) as bar:
+        for name, shape in bar.track(problems, description="problems"):
+            rows.append(measure(name, shape, runs, settings.seed))
+            content = {"settings": recorded, "versions": versions() | peer, "machine": machine(), "rows": rows}
+            written = {
+                "speed.json": files.text(json.dumps(content, indent=1) + "\n"),
+                "speed.md": files.text(to_markdown(rows)),
+                "speed.png": lambda path: draw(rows, path),
+            }
+            files.write_all(folder, written)
     print(to_markdown(rows))
-    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code, as `benchmarks.command` says."""
+    return command(Settings, plan, run, arguments, "The problems that were timed are in")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from rich.table import Table
 
+from benchmarks.files import markdown_table
 from benchmarks.measure import Measurement
 from benchmarks.results import Results
 
@@ -52,10 +53,8 @@ def to_table(results: Results) -> Table:
 
 def to_markdown(results: Results) -> str:
     """The same table as a file."""
-    names = headings(results)
-    lines = [names, ("---", *["---:"] * (len(names) - 1)), *table_rows(results)]
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{results.title} T = {results.longest}\n\n{body}\n\n{caption(results)}\n"
+    body = markdown_table(headings(results), table_rows(results))
+    return f"{results.title} T = {results.longest}\n\n{body}\n{caption(results)}\n"
 
 
 def _training(results: Results, name: str, updates: int) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS, GREY
+from benchmarks.files import markdown_table
 from benchmarks.styles import OWN
 from experiments import output
 from jaxrnn.tasks import Adding
@@ -50,7 +51,7 @@ def to_markdown(results: dict[str, Any]) -> str:
         f"seed. Always answering 1 has {Adding(settings['length']).baseline():.4f}. The rate is chosen by the median "
         "over seeds of the last error on other sequences."
     )
-    return f"{output.markdown_table(HEADINGS, rows(results))}\n{words}\n"
+    return f"{markdown_table(HEADINGS, rows(results))}\n{words}\n"
 
 
 @matplotlib.rc_context(FONTS)
@@ -82,10 +83,16 @@ def draw(results: dict[str, Any]) -> Figure:
         test = np.array(part["test"], np.float64)
         best = test[places[part["chosen_rate"]]]
         label = f"{name}, rate {part['chosen_rate']:g}"
-        left.plot(updates, np.median(best, axis=0), color=colour, ls=dashes, lw=2, label=label)
+        left.plot(
+            updates, np.median(best, axis=0), color=colour, ls=dashes, lw=2, marker=marker, markevery=5, label=label
+        )
         left.fill_between(updates, best.min(axis=0), best.max(axis=0), color=colour, alpha=0.18, lw=0)
         across = np.arange(len(places))[:, None] + 0.16 * (n - 1.5) + np.zeros_like(test[..., -1])
         right.plot(across.ravel(), test[..., -1].ravel(), marker, color=colour, ms=8, alpha=0.7)
+        lost = across[~np.isfinite(test[..., -1])]
+        right.plot(
+            lost, np.ones_like(lost), "^", color=colour, ms=9, clip_on=False, transform=right.get_xaxis_transform()
+        )
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=12.5, borderaxespad=0.1)
     left.set_xlim(0, updates[-1])
     right.set_xticks(range(len(places)), [f"{rate:g}" for rate in places])

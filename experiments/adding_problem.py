@@ -38,12 +38,14 @@ from jax import lax
 from rich.console import Console
 
 import jaxrnn
+from benchmarks.command import check_at_least, check_seed, command, progress, ready_folder
 from experiments import output
 from experiments.adding_figure import draw, to_markdown
 from jaxrnn.initializers import Chrono, Gaussian
 from jaxrnn.tasks import Adding
 from jaxrnn.train import Trainer, TrainState, losses
 
+FIELDS = ("parameters", "chosen_rate", "validation", "test")  # of the results of each cell, besides what they took
 CellName = Literal["GRU", "LSTM", "LRU", "Elman"]
 
 
@@ -51,8 +53,8 @@ CellName = Literal["GRU", "LSTM", "LRU", "Elman"]
 class Settings:
     """Trains four cells on the adding problem, each at several learning rates and from several seeds.
 
-    Writes a figure (PNG, SVG), a table and data (JSON) into one folder after each cell. Run again with the same
-    settings, it keeps the cells that are there and goes on with the next.
+    Writes a figure (PNG, SVG), a table and data (JSON) into one folder after each cell. Interrupted, the same command
+    goes on with the next cell.
     """
 
     cells: tuple[CellName, ...] = ("GRU", "LSTM", "LRU", "Elman")
@@ -159,12 +161,13 @@ def train(model: Model, settings: Settings, advance: Callable[[], None]) -> dict
         advance()
     curves = np.stack(measured, axis=-1).reshape(len(settings.rates), settings.seeds, 2, -1)
     validation, test = curves[:, :, 0], curves[:, :, 1]
+    last = np.nan_to_num(validation[..., -1], nan=np.inf)  # a run that is not finite is the worst
     count = sum(leaf.size for leaf in jax.tree.leaves(states.params)) // len(rates)
     return {
         "parameters": count,
         "seconds": round(time.perf_counter() - started, 1),
         "updates_skipped": int(states.skipped.sum()),
-        "chosen_rate": settings.rates[int(np.argmin(np.median(validation[..., -1], axis=-1)))],
+        "chosen_rate": settings.rates[int(np.argmin(np.median(last, axis=-1)))],
         "validation": output.plain(validation),
         "test": output.plain(test),
     }
@@ -179,38 +182,42 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     if settings.smoke:
         small = {"length": 10, "hidden_size": 8, "batch": 8, "updates": 40, "every": 20, "held_out": 32, "seeds": 2}
         settings = replace(settings, rates=(3e-3, 1e-2), **small)
-    output.check_at_least(settings, 2, "length", "held_out")
-    output.check_at_least(settings, 1, "hidden_size", "batch", "every", "seeds")
-    output.check_at_least(settings, 0, "seed")
-    if not settings.rates or not min(settings.rates) > 0:
-        raise ValueError(f"--rates: must be one or more numbers above 0, got {settings.rates}. Leave the others out.")
+    check_at_least(settings, 2, "length", "held_out")
+    check_at_least(settings, 1, "hidden_size", "batch", "every", "seeds")
+    check_seed(settings)
+    for name in ("cells", "rates"):
+        values = getattr(settings, name)
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"--{name}: must be one or more, each of them once, got {values}. Leave the others out.")
+    if not all(0 < rate < math.inf for rate in settings.rates):
+        raise ValueError(f"--rates: must be finite numbers above 0, got {settings.rates}. Leave the others out.")
     if settings.updates < settings.every or settings.updates % settings.every:
         raise ValueError(
             f"--updates: must be a multiple of --every, which is {settings.every}, got {settings.updates}. "
             "Change one of the two."
         )
-    return settings, output.ready_folder(settings.out, "adding_problem")
+    return settings, ready_folder(settings.out, "adding_problem")
 
 
 def run(settings: Settings, folder: Path, messages: Console) -> None:
     """Trains one cell after the other and writes everything after each."""
-    results = output.open_results(folder, settings, messages)
+    results = output.open_results(folder, settings, FIELDS, messages)
     planned = models(settings)
     left = [name for name in planned if name not in results["parts"]]
-    with output.progress(messages) as progress:
-        task = progress.add_task("", total=len(left) * settings.updates)
+    with progress(messages) as bar:
+        task = bar.add_task("", total=len(left) * settings.updates)
         for name in left:
-            progress.update(task, description=name)
-            part = train(planned[name], settings, lambda: progress.advance(task, settings.every))
+            bar.update(task, description=name)
+            part = train(planned[name], settings, lambda: bar.advance(task, settings.every))
             results["parts"][name] = part
             results["finished"] = name == left[-1]
-            output.write(folder, "adding_problem", draw(results), to_markdown(results), results)
+            output.write(folder, "adding_problem", lambda: draw(results), to_markdown(results), results)
     print(to_markdown(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 2 for arguments that cannot be used, 130 if interrupted."""
-    return output.command(Settings, plan, run, arguments)
+    """The command; returns its exit code, as `benchmarks.command` says."""
+    return command(Settings, plan, run, arguments)
 
 
 if __name__ == "__main__":

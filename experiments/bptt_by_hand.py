@@ -39,10 +39,8 @@ The network reads x_1 ... x_T and scores every output (many to many); vectors ar
 jaxrnn holds the transposes, since it writes x @ input: input = U^T, recurrent = W^T, bias = b.
 """
 
-import errno
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +51,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax import lax
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import files
+from benchmarks.command import Failed, check_at_least, check_seed, command, ready_folder
 from benchmarks.environment import machine, versions
 from benchmarks.figure import save
-from benchmarks.report import prepare_folder
 from experiments.bptt_figure import draw
 from jaxrnn import Elman, GatedParams, unroll
 
@@ -78,7 +76,7 @@ class Parameters(NamedTuple):
     c: Any
 
 
-class Run(NamedTuple):
+class Pass(NamedTuple):
     """What the forward pass leaves: states h_0 ... h_T, probabilities p_1 ... p_T, and the loss in nats."""
 
     hs: np.ndarray
@@ -86,20 +84,20 @@ class Run(NamedTuple):
     loss: float
 
 
-def forward(p: Parameters, xs: np.ndarray, ys: np.ndarray) -> Run:
+def forward(p: Parameters, xs: np.ndarray, ys: np.ndarray) -> Pass:
     """The network; `xs` (T, i) and `ys` (T, i) are one-hot."""
     hs, ps = [np.zeros(len(p.b))], []
     for x in xs:
         hs.append(np.tanh(p.U @ x + p.W @ hs[-1] + p.b))
         o = p.V @ hs[-1] + p.c
         ps.append(np.exp(o - o.max()) / np.exp(o - o.max()).sum())
-    return Run(np.array(hs), np.array(ps), float(-np.log((np.array(ps) * ys).sum(axis=1)).sum()))
+    return Pass(np.array(hs), np.array(ps), float(-np.log((np.array(ps) * ys).sum(axis=1)).sum()))
 
 
-def backward(p: Parameters, run: Run, xs: np.ndarray, ys: np.ndarray) -> tuple[Parameters, np.ndarray]:
+def backward(p: Parameters, forth: Pass, xs: np.ndarray, ys: np.ndarray) -> tuple[Parameters, np.ndarray]:
     """The share of every copy (T, ...), and the adjoints a_t (T, h)."""
-    hs = run.hs  # hs[t] is h_t: one longer than the inputs, since it begins with h_0
-    d = run.ps - ys  # step 1
+    hs = forth.hs  # hs[t] is h_t: one longer than the inputs, since it begins with h_0
+    d = forth.ps - ys  # step 1
     a, e = np.zeros_like(hs[1:]), np.zeros_like(hs[1:])
     later = np.zeros(len(p.b))  # W^T e_{t+1}, nothing after the last step
     for t in reversed(range(len(xs))):  # step 2; entry t of a, e, d and xs belongs to h_{t+1}: Python counts from 0
@@ -194,8 +192,8 @@ def compute(settings: Settings) -> dict[str, Any]:
     """Everything that is written, as it stands in the JSON."""
     text, hidden = (TEXT[:12], 4) if settings.smoke else (TEXT, settings.hidden_size)
     p, xs, ys = problem(text, hidden, settings.seed)
-    run = forward(p, xs, ys)
-    copies, adjoints = backward(p, run, xs, ys)
+    forth = forward(p, xs, ys)
+    copies, adjoints = backward(p, forth, xs, ys)
     with jax.enable_x64(True):
         on_device = Parameters(*map(jnp.asarray, p))
         loss, expected = jax.tree.map(np.asarray, jax_total(on_device, jnp.asarray(xs), jnp.asarray(ys)))
@@ -213,20 +211,21 @@ def compute(settings: Settings) -> dict[str, Any]:
             "difference_of_copies": float(np.abs(own - theirs).max()),
             "difference_of_sum": float(np.abs(summed - their_sum).max()),
         }
-    differences = [abs(run.loss - float(loss))]
+    differences = [abs(forth.loss - float(loss))]
     differences += [entry[f"difference_of_{part}"] for entry in parameters.values() for part in ("copies", "sum")]
     return {
         "settings": {"text": text, "hidden_size": hidden, "seed": settings.seed, "smoke": settings.smoke},
         "versions": versions(),
         "machine": machine(),
-        "loss_nats": run.loss,
+        "loss_nats": forth.loss,
         "largest_difference": float(np.max(differences)),
-        "probability_of_target": (run.ps * ys).sum(axis=1).tolist(),
+        "probability_of_target": (forth.ps * ys).sum(axis=1).tolist(),
         "norm_of_adjoint": np.linalg.norm(adjoints, axis=1).tolist(),
         "parameters": parameters,
     }
 
 
+TITLE = "Gradients by hand, each the sum over its unfolded copies"
 HEADINGS = ("parameter", "shape", "norm of the sum", "sum of the norms", "copies off by", "sum off by")
 
 
@@ -256,14 +255,12 @@ def closing(results: dict[str, Any]) -> str:
 
 def to_markdown(results: dict[str, Any]) -> str:
     """The table as a file."""
-    lines = [HEADINGS, ("---", "---", *["---:"] * 4), *table_rows(results)]
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"Gradients by hand, each the sum over its unfolded copies\n\n{body}\n\n{closing(results)}\n"
+    return f"{TITLE}\n\n{files.markdown_table(HEADINGS, table_rows(results))}\n{closing(results)}\n"
 
 
 def to_table(results: dict[str, Any]) -> Table:
     """The table for the terminal."""
-    table = Table(title="Gradients by hand, each the sum over its unfolded copies", caption=closing(results))
+    table = Table(title=TITLE, caption=closing(results))
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
     for row in table_rows(results):
@@ -271,59 +268,35 @@ def to_table(results: dict[str, Any]) -> Table:
     return table
 
 
-def write(results: dict[str, Any], folder: Path) -> None:
-    """All files: first in a folder beside, then in their places, so that a disk that fills up leaves the old ones.
+def plan(settings: Settings) -> tuple[Settings, Path]:
+    """Checks everything before anything is computed or written.
 
     Raises:
-        OSError: they cannot be written, or a folder is in the place of one.
+        ValueError: a setting cannot be used; the message names it, what was got and the cure.
     """
+    check_at_least(settings, 1, "hidden_size")
+    check_seed(settings)
+    return settings, ready_folder(settings.out, "bptt_by_hand")
+
+
+def run(settings: Settings, folder: Path, messages: Console) -> None:
+    """Computes, compares and writes."""
+    results = compute(settings)
+    if not results["largest_difference"] <= TOLERANCE:
+        raise Failed(f"differs from jax.grad. {closing(results)} Nothing was written.")
     texts = {
-        "results.json": json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
-        "table.md": to_markdown(results),
+        "results.json": files.text(json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n"),
+        "table.md": files.text(to_markdown(results)),
     }
     picture = draw(results)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".bptt-") as scratch:
-        for name, text in texts.items():
-            (Path(scratch) / name).write_text(text, encoding="utf-8")
-        for kind in ("png", "svg"):
-            save(picture, Path(scratch) / f"bptt_by_hand.{kind}")
-        places = {beside: folder / beside.name for beside in sorted(Path(scratch).iterdir())}
-        for place in places.values():
-            if place.is_dir():
-                raise IsADirectoryError(errno.EISDIR, f"{place.name} is a folder")
-        for beside, place in places.items():
-            beside.replace(place)
+    pictures = {f"bptt_by_hand.{kind}": lambda path: save(picture, path) for kind in ("png", "svg")}
+    files.write_all(folder, texts | pictures)
+    Console(width=120).print(to_table(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 1 if a gradient differs, 2 if arguments or the folder cannot be used."""
-    messages = Console(stderr=True, highlight=False, soft_wrap=True)
-    settings = tyro.cli(Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    folder = settings.out or Path(__file__).resolve().parents[1] / "scratch/bptt_by_hand"
-    try:
-        for name, least in (("hidden_size", 1), ("seed", 0)):
-            if getattr(settings, name) < least:
-                flag = name.replace("_", "-")
-                raise ValueError(
-                    f"--{flag}: must be at least {least}, got {getattr(settings, name)}. Give another number."
-                )
-        prepare_folder(folder)
-    except ValueError as error:
-        messages.print(f"error: {error}", markup=False)
-        return 2
-    results = compute(settings)
-    if not results["largest_difference"] <= TOLERANCE:
-        messages.print(f"error: differs from jax.grad. {closing(results)} Nothing was written.", markup=False)
-        return 1
-    try:
-        write(results, folder)
-    except OSError as error:
-        reason = error.strerror or error
-        messages.print(f"error: cannot write to {folder}: {reason}. Free space or choose another --out.", markup=False)
-        return 2
-    Console(width=120).print(to_table(results))
-    messages.print(f"Results: {folder}", markup=False)
-    return 0
+    """The command; returns its exit code, as `benchmarks.command` says: 1 if a gradient differs."""
+    return command(Settings, plan, run, arguments)
 
 
 if __name__ == "__main__":

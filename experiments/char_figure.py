@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
+from benchmarks.files import markdown_table
 from benchmarks.styles import Style
 from experiments import output
 
@@ -44,7 +45,7 @@ def to_markdown(results: dict[str, Any]) -> str:
         "median of the ratios within one turn, above 1 where jaxrnn is faster. Differences of losses are relative."
     )
     sample = "\n".join("    " + line for line in parts[list(parts)[0]]["sample"].splitlines())
-    table = output.markdown_table(HEADINGS, [row(seed, part) for seed, part in parts.items()])
+    table = markdown_table(HEADINGS, [row(seed, part) for seed, part in parts.items()])
     return f"{table}\n{words}\n\nText drawn from jaxrnn's model of the first seed:\n\n{sample}\n"
 
 
@@ -53,11 +54,12 @@ def draw(results: dict[str, Any]) -> Figure:
     """Left: validation bits over the updates. Right: updates per second, every turn."""
     settings, parts = results["settings"], list(results["parts"].values())
     present = [name for name in SIDES if name in parts[0]]
+    same = "; the same weights and batches in both" if settings["twin"] else ""
     figure = output.titled(
         "A character LSTM on " + ("one sentence" if settings["smoke"] else "tiny Shakespeare"),
         (
             f"{settings['hidden_size']} units, windows of {settings['window']} steps in {settings['batch']} rows, "
-            f"Adam {settings['rate']:g}, gradients clipped to norm 1; the same weights and batches in both.",
+            f"Adam {settings['rate']:g}, gradients clipped to norm 1{same}.",
             f"Left: a line for each seed ({len(parts)}). Right: a dot for each turn of {settings['block']} updates, "
             "the bar their median.",
         ),

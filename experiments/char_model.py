@@ -34,11 +34,13 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
 from benchmarks.environment import machine
 from experiments import output
 from experiments.char_figure import draw, to_markdown
 from experiments.char_model_jax import JaxSide, Placed, generate, init
 from jaxrnn.data import Alphabet, Segments, split_by_position, tinyshakespeare
+from jaxrnn.train import Diverged
 
 CLIP = 1.0
 AGREE_BEFORE, AGREE_AFTER_ONE = 1e-5, 1e-4  # relative, of the losses before any update and after the first
@@ -109,25 +111,30 @@ def bits_per_character(side: Side, source: Segments) -> float:
     return nats / count / math.log(2)
 
 
+def segments(settings: Settings, text: str) -> tuple[Segments, Segments]:
+    """Those of training and of validation."""
+    tokens, (first, last) = Alphabet.of(text).encode, split_by_position(text)
+    sizes = settings.batch, settings.window
+    return Segments(tokens(first), *sizes), Segments(tokens(last), *sizes)
+
+
 def check_agreement(first: dict[str, np.ndarray]) -> list[float]:
     """The relative differences of the losses before any update and after one.
 
     Raises:
-        RuntimeError: one is too large: the two do not train the same model.
+        Failed: one is too large: the two do not train the same model.
     """
     ours, theirs = first["jaxrnn"], first["PyTorch"]
     differences = [float(abs(ours[n] - theirs[n]) / abs(theirs[n])) for n in (0, 1)]
     if not (differences[0] <= AGREE_BEFORE and differences[1] <= AGREE_AFTER_ONE):
-        raise RuntimeError(f"jaxrnn and PyTorch do not train the same model: losses {ours[:2]} and {theirs[:2]}.")
+        raise Failed(f"jaxrnn and PyTorch do not train the same model: losses {ours[:2]} and {theirs[:2]}.")
     return differences
 
 
 def train(key, settings: Settings, text: str, advance: Callable[[], None]) -> dict[str, Any]:
     """One seed of each side, block by block in turn: losses, validation bits, speeds, and a sample of text."""
     alphabet, weights_key, sample_key = Alphabet.of(text), *jax.random.split(key)
-    source, validation = (
-        Segments(alphabet.encode(part), settings.batch, settings.window) for part in split_by_position(text)
-    )
+    source, validation = segments(settings, text)
     params = init(weights_key, alphabet.size, settings.hidden_size)
     how = {"rate": settings.rate, "clip": CLIP, "batch_at": lambda position: placed(source, position)}
     ours = JaxSide(params, batch=settings.batch, **how)
@@ -141,7 +148,8 @@ def train(key, settings: Settings, text: str, advance: Callable[[], None]) -> di
     }
     first: dict[str, np.ndarray] = {}
     for made in range(settings.block, settings.updates + 1, settings.block):
-        for name, side in sides.items():
+        turn = list(sides.items())[:: 1 if made // settings.block % 2 else -1]  # each goes first every other time
+        for name, side in turn:
             begin = time.perf_counter()
             nats = side.advance(settings.block)
             found[name]["updates_per_second"].append(settings.block / (time.perf_counter() - begin))
@@ -165,11 +173,11 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     if settings.smoke:
         small = {"hidden_size": 8, "window": 8, "batch": 4, "updates": 20, "every": 10, "block": 5, "seeds": 1}
         settings = replace(settings, **small)
-    output.check_at_least(settings, 1, "hidden_size", "window", "batch", "every", "seeds")
-    output.check_at_least(settings, 2, "block")
-    output.check_at_least(settings, 0, "seed")
-    if not settings.rate > 0:
-        raise ValueError(f"--rate: must be above 0, got {settings.rate}. Give another number.")
+    check_at_least(settings, 1, "hidden_size", "window", "batch", "every", "seeds")
+    check_at_least(settings, 2, "block")
+    check_seed(settings)
+    if not 0 < settings.rate < math.inf:
+        raise ValueError(f"--rate: must be a finite number above 0, got {settings.rate}. Give another number.")
     for name, unit in (("every", "block"), ("updates", "every")):
         whole, part = getattr(settings, name), getattr(settings, unit)
         if whole < part or whole % part:
@@ -182,8 +190,12 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
                 f"--twin: PyTorch cannot be imported ({error}). Install it with pip install torch, or leave the "
                 "comparison out with --no-twin."
             ) from error
-    read(settings)
-    return settings, output.ready_folder(settings.out, "char_model")
+    text = read(settings)
+    try:
+        segments(settings, text)
+    except ValueError as error:
+        raise ValueError(f"--batch, --window: the text of {len(text):,} characters is too short. {error}") from error
+    return settings, ready_folder(settings.out, "char_model")
 
 
 def read(settings: Settings) -> str:
@@ -193,23 +205,27 @@ def read(settings: Settings) -> str:
 
 def run(settings: Settings, folder: Path, messages: Console) -> None:
     """Trains one seed after the other and writes everything after each."""
-    results = output.open_results(folder, settings, messages, ("torch",) if settings.twin else ())
+    fields = ("jaxrnn", "PyTorch", "sample") if settings.twin else ("jaxrnn", "sample")
+    results = output.open_results(folder, settings, fields, messages, ("torch",) if settings.twin else ())
     keys = jax.random.split(jax.random.key(settings.seed), settings.seeds)
     left = [n for n in range(settings.seeds) if f"seed {n}" not in results["parts"]]
-    with output.progress(messages) as progress:
-        task = progress.add_task("", total=len(left) * settings.updates)
+    with progress(messages) as bar:
+        task = bar.add_task("", total=len(left) * settings.updates)
         for n in left:
-            progress.update(task, description=f"seed {n}")
-            part = train(keys[n], settings, read(settings), lambda: progress.advance(task, settings.block))
+            bar.update(task, description=f"seed {n}")
+            try:
+                part = train(keys[n], settings, read(settings), lambda: bar.advance(task, settings.block))
+            except Diverged as error:
+                raise Failed(f"seed {n} with --rate {settings.rate:g}: {error}") from error
             results["parts"][f"seed {n}"] = part
             results["finished"] = n == left[-1]
-            output.write(folder, "char_model", draw(results), to_markdown(results), results)
+            output.write(folder, "char_model", lambda: draw(results), to_markdown(results), results)
     print(to_markdown(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 2 for arguments that cannot be used, 130 if interrupted."""
-    return output.command(Settings, plan, run, arguments)
+    """The command; returns its exit code, as `benchmarks.command` says."""
+    return command(Settings, plan, run, arguments)
 
 
 if __name__ == "__main__":

@@ -236,18 +236,11 @@ def test_an_interrupted_run_keeps_what_it_has(done, tmp_path, capsys, monkeypatc
     json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
 
 
-def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path):
-    path = tmp_path / "data.csv"
-    report.write_text(path, "old")
-
-    def half(beside):
-        beside.write_text("ne", encoding="utf-8")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        report.write_atomically(path, half)
-    assert path.read_text(encoding="utf-8") == "old"
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_folder_that_is_in_the_way_of_a_file_ends_in_one_line(tmp_path, capsys):
+    (tmp_path / "table.md").mkdir()
+    assert main(["--out", str(tmp_path), "--lengths", "3", "--cells", "MinGRU", *SMALL]) == 2
+    assert f"error: cannot write to {tmp_path}: table.md is a folder. Free space" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
 
 
 @pytest.mark.parametrize("name", sorted(configurations.available()))

@@ -156,7 +156,12 @@ SMALL = ["--seeds", "2", "--batch", "3", "--hidden-size", "4", "--lengths", "5",
 
 def test_a_run_tells_both_stages_in_every_file(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figure, "save", lambda picture, path: drawn.append(picture))
+
+    def save(picture, path):
+        drawn.append(picture)
+        path.touch()
+
+    monkeypatch.setattr(figure, "save", save)
     names = ["MinGRU", "Elman"]
     arguments = ["--cells", *names, *SMALL]
     assert main([*arguments, "--train-steps", "2", "--out", str(tmp_path / "trained")]) == 0
@@ -194,7 +199,7 @@ def test_a_run_tells_both_stages_in_every_file(tmp_path, monkeypatch):
 
 
 def test_both_stages_show_the_same_networks_where_initialisers_know_the_length(tmp_path, monkeypatch):
-    monkeypatch.setattr(figure, "save", lambda picture, path: None)
+    monkeypatch.setattr(figure, "save", lambda picture, path: path.touch())
     arguments = ["--cells", "LSTM-chrono", *SMALL[:-4], "--lengths", "4", "40", "--out", str(tmp_path)]
     assert main([*arguments, "--train-steps", "1", "--learning-rate", "1e-30"]) == 0
     found = read(tmp_path)[1]["configurations"]["LSTM-chrono"]
@@ -211,7 +216,7 @@ def test_an_interrupt_while_training_keeps_what_there_is(tmp_path, monkeypatch, 
         return train(group, *arguments)
 
     monkeypatch.setattr(run, "train", interrupted)
-    monkeypatch.setattr(figure, "save", lambda picture, path: None)
+    monkeypatch.setattr(figure, "save", lambda picture, path: path.touch())
     arguments = ["--cells", "MinGRU", "Elman", *SMALL, "--train-steps", "1", "--out", str(tmp_path)]
     assert main(arguments) == 130
     assert "Interrupted." in capsys.readouterr().err

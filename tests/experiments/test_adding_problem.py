@@ -1,11 +1,15 @@
 """The adding problem: the runs that are trained side by side, the counts in the table, what an interrupt keeps."""
 
+import contextlib
+import dataclasses
+import io
 import json
 
 import jax
 import numpy as np
 import optax
 import pytest
+from rich.console import Console
 
 import jaxrnn
 from experiments import adding_problem, output
@@ -58,6 +62,25 @@ def test_counts_of_solved_runs():
     assert first_solved([None, 0.005], 10) == 10  # what is not finite is not below the bar
 
 
+def test_a_rate_whose_runs_are_not_finite_is_not_chosen():
+    settings = adding_problem.plan(adding_problem.Settings(smoke=True))[0]
+    settings = dataclasses.replace(settings, cells=("LRU",), rates=(1e-3, 1e38))
+    part = adding_problem.train(adding_problem.models(settings)["LRU"], settings, lambda: None)
+    assert part["chosen_rate"] == 1e-3 and part["test"][1][0][-1] is None
+    content = output.new_results(settings) | {"parts": {"LRU": part}}
+    assert adding_problem.draw(content).axes and "not finite" in adding_problem.to_markdown(content)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"parts": null}', '{"parts": {"Elman": {}}}', '{"par'])
+def test_a_file_that_is_no_earlier_run_is_not_gone_on_with(content, tmp_path):
+    settings, messages = adding_problem.Settings(smoke=True), Console(file=io.StringIO())
+    expected = output.new_results(settings)
+    with contextlib.suppress(ValueError, TypeError):
+        content = json.dumps(expected | json.loads(content))  # all else is as it should be
+    (tmp_path / "results.json").write_text(content)
+    assert output.open_results(tmp_path, settings, adding_problem.FIELDS, messages) == expected
+
+
 def test_every_run_is_the_one_of_its_own_rate_and_seed(written):
     results = json.loads((written / "results.json").read_text())
     model, task = Model(jaxrnn.Elman(8), 8), Adding(10)
@@ -102,7 +125,7 @@ def test_an_interrupt_keeps_the_cells_that_are_finished(tmp_path, monkeypatch, c
         return code, list(trained)
 
     monkeypatch.setattr(adding_problem, "train", pretend)
-    monkeypatch.setattr(output, "write_atomically", lambda path, write: path.touch())  # drawing takes its time
+    monkeypatch.setattr(output, "save", lambda picture, path: path.touch())  # drawing takes its time
     cells = ["GRU", "LSTM", "LRU", "Elman"]
     assert trains(stop=["LRU"]) == (130, cells[:3])
     assert {path.name for path in tmp_path.iterdir()} == FILES
@@ -117,7 +140,12 @@ def test_an_interrupt_keeps_the_cells_that_are_finished(tmp_path, monkeypatch, c
     ("arguments", "message"),
     [
         (["--updates", "150"], "--updates: must be a multiple of --every, which is 100, got 150"),
-        (["--rates", "0.1", "0"], "--rates: must be one or more numbers above 0"),
+        (["--rates", "0.1", "0"], "--rates: must be finite numbers above 0, got (0.1, 0.0)"),
+        (["--rates", "0.1", "inf"], "--rates: must be finite numbers above 0"),
+        (["--rates", "0.1", "nan"], "--rates: must be finite numbers above 0"),
+        (["--rates", "0.1", "0.2", "0.1"], "--rates: must be one or more, each of them once"),
+        (["--cells", "GRU", "GRU"], "--cells: must be one or more, each of them once"),
+        (["--seed", "4294967296"], "--seed: must lie between 0 and 2^32 - 1"),
         (["--length", "1"], "--length: must be at least 2, got 1"),
     ],
 )

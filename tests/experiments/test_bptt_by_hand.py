@@ -154,7 +154,7 @@ def test_results_that_cannot_be_written_end_in_one_line_and_leave_the_old_ones(s
     ("arguments", "message"),
     [
         (["--hidden-size", "0"], "--hidden-size: must be at least 1, got 0"),
-        (["--seed", "-1"], "--seed: must be at least 0, got -1"),
+        (["--seed", "-1"], "--seed: must lie between 0 and 2^32 - 1, got -1"),
         (["--out", str(Path(__file__) / "folder")], "--out: cannot write to"),
     ],
 )

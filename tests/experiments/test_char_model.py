@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.command import Failed
 from experiments import char_model
 from experiments.char_model import bits_per_character, main, placed
 from experiments.char_model_jax import JaxSide, generate, init
@@ -128,7 +129,7 @@ def test_models_that_differ_are_not_compared():
     same = {"jaxrnn": np.array([4.0, 3.9]), "PyTorch": np.array([4.0, 3.9001])}
     np.testing.assert_allclose(char_model.check_agreement(same), [0, 0.0001 / 3.9001])
     for wrong in ([4.001, 3.9], [4.0, 3.95], [4.0, math.nan]):
-        with pytest.raises(RuntimeError, match="do not train the same model"):
+        with pytest.raises(Failed, match="do not train the same model"):
             char_model.check_agreement(same | {"PyTorch": np.array(wrong)})
 
 
@@ -141,4 +142,15 @@ def test_bad_input_writes_nothing(tmp_path, capsys, monkeypatch):
     assert "--every: must be a multiple of --block, 50, got 120" in capsys.readouterr().err
     assert main(["--no-twin", "--data", str(tmp_path), "--seeds", "0", *new]) == 2
     assert "--seeds: must be at least 1, got 0" in capsys.readouterr().err
+    smoke = ["--no-twin", "--every", "2", "--updates", "2", "--block", "2"]
+    monkeypatch.setattr(char_model, "read", lambda settings: 9 * char_model.SMOKE_TEXT)
+    assert main([*smoke, "--batch", "100000", *new]) == 2
+    assert "--batch, --window: the text of 76,500 characters is too short. Segments:" in capsys.readouterr().err
+    assert main([*smoke, "--rate", "inf", *new]) == 2
+    assert "--rate: must be a finite number above 0, got inf" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_diverges_ends_in_one_line(tmp_path, capsys):
+    assert main(["--smoke", "--no-twin", "--rate", "1e38", "--out", str(tmp_path)]) == 1
+    assert "error: seed 0 with --rate 1e+38: run: 10 updates in a row were not finite" in capsys.readouterr().err

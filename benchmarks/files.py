@@ -1,0 +1,60 @@
+"""Files of results: each written beside and then renamed, so that none is ever half there."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Writer = Callable[[Path], object]
+
+
+def write_all(folder: Path, writers: Mapping[str, Writer]) -> None:
+    """Lets each writer fill a file of its name, all of them in a folder beside, and then renames them all.
+
+    A disk that fills up, an interrupt or an error in one of the writers leaves every old file as it was.
+
+    Raises:
+        OSError: they cannot be written, or a folder is in the place of one.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+        places = {Path(scratch) / name: folder / name for name in writers}
+        for beside, write in zip(places, writers.values(), strict=True):
+            write(beside)
+        for place in places.values():
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{place.name} is a folder")
+        for beside, place in places.items():
+            os.replace(beside, place)
+
+
+def text(content: str) -> Writer:
+    """Writes a text."""
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Makes the folder and writes a file into it, to know before computing that results can be kept.
+
+    Raises:
+        ValueError: it cannot be made or written to; folders made on the way are removed.
+    """
+    missing: list[Path] = []
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise ValueError(f"--out: cannot write to {folder}: {error.strerror}. Choose a folder of your own.") from error
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table whose first column is text, the others numbers."""
+    lines = [headings, ("---", *["---:"] * (len(headings) - 1)), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"

@@ -148,8 +148,7 @@ def train(key, settings: Settings, text: str, advance: Callable[[], None]) -> di
     }
     first: dict[str, np.ndarray] = {}
     for made in range(settings.block, settings.updates + 1, settings.block):
-        turn = list(sides.items())[:: 1 if made // settings.block % 2 else -1]  # each goes first every other time
-        for name, side in turn:
+        for name, side in sides.items():
             begin = time.perf_counter()
             nats = side.advance(settings.block)
             found[name]["updates_per_second"].append(settings.block / (time.perf_counter() - begin))

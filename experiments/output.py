@@ -46,12 +46,14 @@ def open_results(
     results = new_results(settings, peers)
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        parts = earlier.get("parts") if isinstance(earlier, dict) else None
-        whole = isinstance(parts, dict) and all(isinstance(p, dict) and {*fields} <= p.keys() for p in parts.values())
-        if whole and earlier | {"parts": {}} == results:
-            messages.print(f"Kept from an interrupted run: {', '.join(parts)}.", markup=False)
+        if isinstance(earlier, dict) and earlier | {"parts": {}} == results and _whole(earlier.get("parts"), {*fields}):
+            messages.print(f"Kept from an interrupted run: {', '.join(earlier['parts'])}.", markup=False)
             return earlier
     return results
+
+
+def _whole(parts: Any, fields: set[str]) -> bool:
+    return isinstance(parts, dict) and all(isinstance(part, dict) and fields <= {*part} for part in parts.values())
 
 
 def plain(numbers: Any) -> Any:

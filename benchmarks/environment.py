@@ -40,7 +40,7 @@ def use_device(device: Device | None) -> None:
 def versions() -> dict[str, str]:
     """Versions of what computes; that of jaxrnn is the source tree's."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
-    others = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
+    others = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "optax")}
     return {"python": platform.python_version(), **others, "jaxrnn": project["project"]["version"]}
 
 

@@ -26,7 +26,7 @@ def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
         peers: Packages whose versions are recorded besides.
     """
     kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("out", "data")}
-    packages = {name: importlib.metadata.version(name) for name in ("optax", "flax", *peers)}
+    packages = {name: importlib.metadata.version(name) for name in ("flax", *peers)}
     start = {"settings": kept, "versions": versions() | packages, "machine": machine()}
     return json.loads(json.dumps(start | {"finished": False, "parts": {}}))
 

@@ -12,6 +12,11 @@ class Network(abc.ABC):
     """Cells put together. Parameters and carries are tuples, one entry for each part."""
 
     @property
+    def parts(self) -> tuple:
+        """The cells and networks that it is put together of, as far as others have to know; none by default."""
+        return ()
+
+    @property
     @abc.abstractmethod
     def output_size(self) -> int:
         """Features of one output."""

@@ -19,8 +19,8 @@ from jaxrnn.network import Network
 from jaxrnn.numerics import cast
 from jaxrnn.stochastic import regularize, with_key
 from jaxrnn.stochastic.regularized import check_bare
-from jaxrnn.stochastic.wrapper import Rate
-from jaxrnn.stochastic.zoned import Rates
+from jaxrnn.stochastic.wrapper import Rate, as_rate
+from jaxrnn.stochastic.zoned import Rates, as_rates
 from jaxrnn.unroll import unroll
 from jaxrnn.validation import check_inputs, describe
 
@@ -86,7 +86,12 @@ class RNN(nnx.Module):
                 f"{type(self).__name__}: `in_features` must be a whole number of at least 1, got {in_features!r}."
             )
         check_bare(type(self).__name__, cell)
-        rates = {"input_dropout": input_dropout, "recurrent_dropout": recurrent_dropout, "zoneout": zoneout}
+        name = type(self).__name__
+        rates: dict[str, Any] = {
+            "input_dropout": as_rate(name, "input_dropout", input_dropout),
+            "recurrent_dropout": as_rate(name, "recurrent_dropout", recurrent_dropout),
+            "zoneout": as_rates(name, "zoneout", zoneout),
+        }
         noisy = any(rate != 0 for rate in rates.values())
         self.cell = cell
         self.network = regularize(cell, **rates) if noisy else cell
@@ -145,13 +150,17 @@ class RNN(nnx.Module):
 
         Raises:
             ValueError: the features of `xs` are not `in_features`.
-            TypeError: `xs` and the parameters differ in dtype, and the layer has no `dtype`.
+            TypeError: `xs` and the parameters differ in dtype, and the layer has no `dtype`; `key` is an nnx.Rngs.
         """
         xs, params = jax.tree.map(jnp.asarray, xs), self.params
         check_inputs(xs)
         if self.dtype is not None:
             xs, params = cast((xs, params), self.dtype)
         self._check(xs, params)
+        if isinstance(key, nnx.Rngs | nnx.RngStream):
+            raise TypeError(
+                f"{type(self).__name__}: `key` must be a key, got {type(key).__name__}. Give rngs.dropout()."
+            )
         if key is not None and not self.deterministic:
             params = with_key(self.network, params, key)
         how = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse, "backend": backend}

@@ -6,7 +6,7 @@ cells), and products of 16-bit operands accumulate in float32. Nothing is promot
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact, PyTree
+from jaxtyping import Array, Bool, Inexact, PyTree
 
 
 def carry_dtype(dtype) -> jnp.dtype:
@@ -47,6 +47,11 @@ def affine(xs, weight, bias):
     """`xs @ weight + bias` with the sum kept in at least float32."""
     total = matmul(xs, weight)
     return total + bias.astype(total.dtype)
+
+
+def bernoulli(key, probability: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    """True with this probability; the same draws whether 64 bits are on or off, which JAX's own are not."""
+    return jax.random.bernoulli(key, jnp.float32(probability), shape)
 
 
 def select(mask, on_true: PyTree, on_false: PyTree) -> PyTree:

@@ -65,6 +65,11 @@ class Stack(Network):
         _check_cells(self, self.cells)
 
     @property
+    def parts(self) -> tuple:
+        """The layers."""
+        return self.cells
+
+    @property
     def output_size(self) -> int:
         """That of the last layer."""
         return self.cells[-1].output_size
@@ -115,6 +120,11 @@ class Bidirectional(Network):
 
     def __post_init__(self):  # noqa: D105
         _check_cells(self, (self.forward, self.backward))
+
+    @property
+    def parts(self) -> tuple:
+        """(forward, backward)."""
+        return self.forward, self.backward
 
     @property
     def output_size(self) -> int:

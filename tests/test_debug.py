@@ -90,3 +90,25 @@ def test_the_layer_of_a_stack_is_named(xs):
     params = (params[0], exploding(LINEAR, 1e30))
     with pytest.raises(FloatingPointError, match="Elman"):
         check_finite(cell, params, 1 + xs)
+
+
+@dataclass(frozen=True)
+class LoudElman(Elman):
+    """Its output alone leaves the range of the floats."""
+
+    def output(self, params, carry, u):
+        return carry.h * jnp.float32(1e38) * jnp.float32(1e38)
+
+
+def test_the_output_is_watched_too(xs):
+    cell = LoudElman(2)
+    with pytest.raises(FloatingPointError, match=r"the output of LoudElman is not finite, first at step 0 of 6"):
+        check_finite(cell, cell.init(jax.random.key(0), 2), xs)
+
+
+def test_nan_before_the_first_step_is_named(xs):
+    params, carry = LINEAR.init(jax.random.key(0), 2), LINEAR.init_carry((3,))
+    with pytest.raises(FloatingPointError, match=r"params\.bias is NaN before the first step"):
+        check_finite(LINEAR, params._replace(bias=params.bias.at[1].set(jnp.nan)), xs)
+    with pytest.raises(FloatingPointError, match=r"carry\.h is NaN before the first step"):
+        check_finite(LINEAR, params, xs, HiddenCarry(carry.h.at[2, 0].set(jnp.nan)))

@@ -353,8 +353,7 @@ def bleu(candidate, reference):
 
 def test_bleu_is_a_geometric_mean_with_a_penalty_for_short_candidates():
     # Claim: BLEU is the sum of w_n p_n times a penalty exp(1 - c / r) for a candidate of c words, the reference of r.
-    # Not true: exp(sum of w_n ln p_n), the geometric mean, times exp(1 - r / c) where c < r. Theirs would reward.
-    # The pair of sentences is ours: by BLEU it scores 33.3, by the slides' formula 60.5.
+    # Not true: exp(sum of w_n ln p_n) times exp(1 - r / c) where c < r. This pair, of our own: 33.3, by theirs 60.5.
     c, r, p = len(CANDIDATE), len(REFERENCE), precisions(CANDIDATE, REFERENCE)
     score = bleu(CANDIDATE, REFERENCE)
     assert (c, r) == (8, 10) == (score.sys_len, score.ref_len)

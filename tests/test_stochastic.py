@@ -350,3 +350,15 @@ def test_what_does_not_fit_is_refused_in_words():
     params, xs = noisy.init(KEY, 2), np.ones((4, 5, 2), np.float32)
     with pytest.raises(ValueError, match="`carry` of GRU must be"):
         unroll(noisy, with_key(noisy, params, KEY), xs, noisy.init_carry((4,)))
+
+
+def test_masks_are_the_same_with_64_bits_or_without():
+    network = regularize(LSTM(4), input_dropout=0.4, recurrent_dropout=0.3, zoneout=(0.2, 0.5))
+    found = []
+    for on in (False, True):
+        with jax.enable_x64(on):
+            params = network.init(jax.random.key(0), 3, jnp.float32)
+            xs = jnp.ones((6, 2, 3), jnp.float32)
+            _, ys = unroll(network, with_key(network, params, jax.random.key(1)), xs)
+            found.append((np.asarray(ys), np.asarray(sequence_dropout(jax.random.key(2), xs, 0.3))))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *found)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import GatedCell
+from jaxrnn.numerics import bernoulli
 from jaxrnn.stochastic.wrapper import GatedWrapper, Rate, as_rate, shape_of
 
 
@@ -28,7 +29,7 @@ def sequence_dropout(key, xs: Float[Array, "time *batch features"], rate: Rate) 
         True
     """
     rate = as_rate("sequence_dropout", "rate", rate)
-    keep = jax.random.bernoulli(key, 1 - rate, xs.shape[1:])
+    keep = bernoulli(key, 1 - rate, xs.shape[1:])
     return jnp.where(keep, xs / (1 - rate), jnp.zeros((), xs.dtype))
 
 
@@ -77,7 +78,7 @@ class RecurrentDropout(GatedWrapper):
     def with_mask(self, key, params, xs: PyTree) -> DropoutParams:
         """The inner cell's `params` with one mask for each sequence of `xs` (time, *batch, features): training."""
         (_, *batch), dtype = shape_of(xs)
-        keep = jax.random.bernoulli(key, 1 - float(self.rate), (*batch, self.hidden_size))
+        keep = bernoulli(key, 1 - float(self.rate), (*batch, self.hidden_size))
         return DropoutParams(params, keep.astype(dtype))
 
     def start(self, params: DropoutParams, carry) -> DropoutCarry:

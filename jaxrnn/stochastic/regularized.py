@@ -17,13 +17,6 @@ from jaxrnn.stochastic.wrapper import Rate, Wrapper, as_rate, shape_of
 from jaxrnn.stochastic.zoned import Rates, as_rates, zoneout
 
 
-def _parts(network) -> tuple:
-    """What a network is put together of; nothing for a cell."""
-    if isinstance(network, Stack):
-        return network.cells
-    return (network.forward, network.backward) if isinstance(network, Bidirectional) else ()
-
-
 def check_bare(owner: str, network) -> None:
     """Raises TypeError where a cell of `zoneout` or `recurrent_dropout` stands, whose noise a key does not reach."""
     if isinstance(network, Wrapper):
@@ -31,7 +24,7 @@ def check_bare(owner: str, network) -> None:
             f"{owner}: `cell` must hold no noise of its own, which no key would reach, got {network!r}. "
             "Give the rates to nn.RNN, or to regularize, with the cell itself."
         )
-    for part in _parts(network):
+    for part in network.parts if isinstance(network, Network) else ():
         check_bare(owner, part)
 
 
@@ -178,8 +171,7 @@ def with_key(network, params: PyTree, key) -> PyTree:
     check_bare("with_key", network)
     if isinstance(network, Regularized):
         return Keyed(params, key)
-    parts = _parts(network)
-    if not parts:
+    if not isinstance(network, Network) or not network.parts:
         return params
-    keys = jax.random.split(key, len(parts))
-    return tuple(with_key(part, weights, k) for part, weights, k in zip(parts, params, keys, strict=True))
+    keys = jax.random.split(key, len(network.parts))
+    return tuple(with_key(part, weights, k) for part, weights, k in zip(network.parts, params, keys, strict=True))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell, GatedCell, LinearCell
+from jaxrnn.numerics import bernoulli
 from jaxrnn.stochastic.wrapper import GatedWrapper, Rate, Wrapper, as_rate, shape_of
 
 Rates = Rate | Sequence[Rate]
@@ -89,7 +90,7 @@ class _Zoned(Wrapper):
         keys = jax.random.split(key, len(shapes))
         masks = tuple(
             # One axis of units, as every sequence has one axis of features; a step gives it the array's own shape.
-            jax.random.bernoulli(k, rate, (*lead, math.prod(shape))).astype(dtype)
+            bernoulli(k, rate, (*lead, math.prod(shape))).astype(dtype)
             for k, rate, shape in zip(keys, self.rates, shapes, strict=True)
             if rate != 0
         )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxrnn.numerics import bernoulli
 from jaxrnn.tasks.batch import Batch
 from jaxrnn.tasks.common import check_batch, check_size, final, leads
 
@@ -51,7 +52,7 @@ class Parity:
     def sample(self, key, batch: int) -> Batch:
         """Draws `batch` sequences; the same key gives the same sequences."""
         check_batch(self, batch)
-        ones = jax.random.bernoulli(key, 0.5, (self.length, batch))
+        ones = bernoulli(key, 0.5, (self.length, batch))
         return Batch(
             inputs=jnp.where(ones, 1.0, -1.0).astype(jnp.float32)[..., None],
             targets=jnp.sum(ones, axis=0, dtype=jnp.int32) % 2,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxrnn.numerics import zero_unless
+from jaxrnn.numerics import bernoulli, zero_unless
 from jaxrnn.tasks.batch import Batch
 from jaxrnn.tasks.common import check_batch, check_choice, check_size, final, final_error, integers, steps_of
 
@@ -62,7 +62,7 @@ class TwoSequence:
         """Draws `batch` sequences; the same key gives the same sequences."""
         check_batch(self, batch)
         class_key, lengths_key, inputs_key, targets_key = jax.random.split(key, 4)
-        is_first = jax.random.bernoulli(class_key, 0.5, (batch,))
+        is_first = bernoulli(class_key, 0.5, (batch,))
         longest = self.length + self.length // 10
         lengths, steps = integers(lengths_key, batch, self.length, longest + 1), steps_of(longest)
         noise = INPUT_VARIANCE**0.5 * jax.random.normal(inputs_key, (longest, batch), jnp.float32)

@@ -33,7 +33,7 @@ class Checkpoints:
         folder: Where the checkpoints are; made if it does not exist. It may hold other files.
         configuration: What the numbers depend on, as a dict or a dataclass, nested as you like: dataclasses (cells,
             initialisers), dicts, lists, tuples, numbers, strings, None, dtypes and functions that can be imported by
-            name. It is kept in each checkpoint. What may differ between a run and its resumption (length, paths) does
+            name. It is kept in each checkpoint. What may differ between a run and its resumption (its end, paths) does
             not belong in it.
         keep_last: How many of the last ones to keep, at least 1. Default: 3.
         keep_best: How many of those with the lowest score to keep besides. Default: 1.
@@ -91,7 +91,7 @@ class Checkpoints:
             score: Lower is better; NaN counts as infinity. None: the checkpoint counts for the last ones only.
 
         Raises:
-            TypeError: a leaf of `state` is no array of numbers, or there is no `step`.
+            TypeError: a leaf of `state` is no array of numbers, there is no `step`, or it or the score is no number.
             ValueError: the folder holds checkpoints of another configuration.
             OSError: it cannot be written, because the disk is full or read-only; those saved before are unharmed.
 
@@ -104,11 +104,17 @@ class Checkpoints:
                 "TrainState, or a NamedTuple of your own."
             )
         leaves = leaves_of(state, "state")
-        step = int(np.max(state.step))
-        if score is not None:
-            score = math.inf if math.isnan(float(score)) else float(score)
-        self._saved()
         try:
+            step = int(np.max(state.step))
+            score = None if score is None else float(score)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"Checkpoints.save: `state.step` must be whole numbers and `score` one number or None, got "
+                f"{state.step!r} and {score!r}. Convert them."
+            ) from error
+        score = math.inf if score is not None and math.isnan(score) else score
+        try:
+            self._saved()
             write(Path(self.folder), leaves, configuration=flatten(self.configuration), step=step, score=score)
         except OSError as error:
             raise OSError(

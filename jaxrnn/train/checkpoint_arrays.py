@@ -58,7 +58,7 @@ def read_arrays(path: Path, described: dict[str, Any], like: PyTree) -> PyTree:
     """The leaves in the form of `like`, from a folder of `write_arrays` and what `describe` told of them.
 
     Raises:
-        ValueError: `like` has other leaves; names the first.
+        ValueError: `like` has other leaves, of which the message names the first, or 64 bits are off that it needs.
         OSError: the folder cannot be read.
     """
     wanted = leaves_of(like, "like")
@@ -95,7 +95,13 @@ def _place(array, like, key_implementation: str | None):
         return array
     if key_implementation is not None:
         array = jax.random.wrap_key_data(jnp.asarray(array), impl=key_implementation)
-    return jax.device_put(array, like.sharding if getattr(like, "committed", True) else None)
+    placed = jax.device_put(array, like.sharding if getattr(like, "committed", True) else None)
+    if placed.dtype != like.dtype:
+        raise ValueError(
+            f"Checkpoints: `like` has an array of {like.dtype}, which JAX would restore as {placed.dtype}. Turn 64 "
+            'bits on by jax.config.update("jax_enable_x64", True).'
+        )
+    return placed
 
 
 @contextlib.contextmanager

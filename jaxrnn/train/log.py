@@ -7,13 +7,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.train.state import Metrics
 
 
 class MetricsLog:
-    """Writes one line an update: `step`, the scalars of `Metrics`, and those of a dictionary `aux` as `aux.<name>`.
+    """Writes one line an update: `step`, the scalars of `Metrics`, and the real ones of a dict `aux` as `aux.<name>`.
 
     Numbers that are not finite stand as the strings "nan", "inf" and "-inf", which JSON has no numbers for.
 
@@ -92,12 +93,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _columns(metrics: Metrics | dict[str, Any]) -> dict[str, np.ndarray]:
-    """One entry for each update: those of scalars, stacked or not; what has more axes has no place in a line."""
+    """One entry for each update: those of real scalars, stacked or not; what has more axes has no place in a line."""
     columns = dict(metrics) if isinstance(metrics, dict) else metrics._asdict()
     aux = columns.pop("aux", ())
     columns |= {f"aux.{name}": column for name, column in aux.items()} if isinstance(aux, dict) else {}
     axes = np.ndim(next(iter(columns.values())))
-    return {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items() if np.ndim(c) == axes}
+    return {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items() if np.ndim(c) == axes and _is_real(c)}
+
+
+def _is_real(column: Any) -> bool:
+    dtype = column.dtype if hasattr(column, "dtype") else np.asarray(column).dtype
+    return any(jnp.issubdtype(dtype, kind) for kind in (np.floating, np.integer, np.bool_))
 
 
 def _number(value: np.generic) -> Any:

@@ -47,7 +47,7 @@ def run(
         batch_at: The batch at a position in the data, a pure function of it, such as `Segments(...).at`. Because the
             position is `state.step`, a run that resumes sees the batches that one never stopped would have seen.
         until: The number of batches after which to end, counted from the very first.
-        block: Updates in one compiled call, whose batches are stacked.
+        block: Updates in one compiled call, whose batches are stacked; fewer where the next batch has other shapes.
         every: Updates between two evaluations and checkpoints; there is one at the end too. Default: at the end only.
         evaluate: The score of a state, lower is better; the checkpoints keep the best by it.
         checkpoints: Where states are saved.
@@ -56,6 +56,9 @@ def run(
 
     Returns:
         The last state.
+
+    The bits of a result depend on how its updates are cut into compiled calls: a run that resumes ends as one never
+    stopped with the same `block` and `every`, and where `until` cuts a block, with the same `until`.
 
     An interrupt from the keyboard acts after the block at work, and after its state has been saved; a second one acts
     at once.
@@ -103,11 +106,17 @@ def run(
 
 
 def _advance(trainer: Trainer, state: TrainState, batch_at, position: int, count: int) -> tuple[TrainState, Metrics]:
-    """The state after `count` updates, and the metrics of those that were made before the run stopped, stacked."""
+    """The state after at most `count` updates, fewer where batches change their shapes, and the metrics, stacked.
+
+    Metrics are of the updates that were made before the run stopped.
+    """
+    batches = [batch_at(position)]
+    while len(batches) < count and _alike(following := batch_at(position + len(batches)), batches[0]):
+        batches.append(following)
+    count = len(batches)
     if count == 1:
-        state, metrics = trainer.step(state, batch_at(position))
+        state, metrics = trainer.step(state, batches[0])
     else:
-        batches = [batch_at(position + n) for n in range(count)]
         state, metrics = trainer.steps(state, jax.tree.map(_stack, *batches))
     made = int(state.step) - position
 
@@ -116,6 +125,10 @@ def _advance(trainer: Trainer, state: TrainState, batch_at, position: int, count
         return x.reshape(count, *x.shape[count > 1 :])[:made]
 
     return state, jax.tree.map(of_those_made, metrics)
+
+
+def _alike(a, b) -> bool:
+    return jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b)
 
 
 def _stack(*leaves):

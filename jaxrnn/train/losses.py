@@ -93,14 +93,14 @@ def binary_cross_entropy(
 
 
 def accuracy(logits: Float[Array | np.ndarray, "time batch classes"], labels: Targets, mask: Mask) -> Float[Array, ""]:
-    """The share of scored steps whose largest logit is that of the label.
+    """The share of scored steps whose largest logit is that of the label; where one is NaN, none is.
 
     Example:
         >>> float(accuracy(jnp.zeros((4, 2, 3)), jnp.array([0, 2]), jnp.ones((4, 2), bool)))
         0.5
     """
     logits, labels = _scored(logits, labels, mask, logits.shape[:2])
-    right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+    right = (jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels) & ~jnp.isnan(logits).any(axis=-1)
     return masked_mean(right.astype(logits.dtype), mask)
 
 

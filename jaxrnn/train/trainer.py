@@ -36,7 +36,7 @@ class Trainer:
             `loss_fn(params, carry, batch, key) -> (loss, (carry, aux))`; no gradient flows into the carry, so it
             ends at the border of the segment (Williams & Peng, 1990, https://doi.org/10.1162/neco.1990.2.4.490).
         optimizer: Any of Optax that needs no more than gradients, parameters, `value`, `grad` and `value_fn`
-            (`optax.contrib.sam` wants a function of its own).
+            (`optax.contrib.sam` wants a function of its own, `optax.lookahead` gradients of another form).
         clip: Optax's clipping, which comes before the optimizer and is measured: `optax.clip_by_global_norm(c)`
             keeps the direction (Pascanu et al., 2013), `optax.clip(c)` bounds each entry. Default: none.
         patience: Updates skipped in a row after which the run stops. Default: 10.
@@ -44,7 +44,8 @@ class Trainer:
     Raises:
         ValueError: `patience` is no whole number from 1 to 2^31 - 1; there are no parameters; the optimizer state is
             that of other parameters; the loss is no scalar.
-        TypeError: parameters are not floating point; `loss_fn` returns something else.
+        TypeError: `optimizer` or `clip` is none of Optax's; parameters are not floating point; `loss_fn` returns
+            something else.
 
     Example:
         >>> def loss_fn(params, batch, key):
@@ -62,6 +63,13 @@ class Trainer:
     patience: int = 10
 
     def __post_init__(self):  # noqa: D105
+        for name, example in (("optimizer", "optax.adam(1e-3)"), ("clip", "optax.clip_by_global_norm(1.0)")):
+            value = getattr(self, name)
+            if not callable(getattr(value, "init", None)) or not callable(getattr(value, "update", None)):
+                raise TypeError(
+                    f"Trainer: `{name}` must be a gradient transformation of Optax, got {value!r}. Give one such as "
+                    f"{example}."
+                )
         if not is_size(self.patience) or self.patience >= 2**31:
             raise ValueError(f"Trainer: `patience` must be a whole number from 1 to 2^31 - 1, got {self.patience!r}.")
 

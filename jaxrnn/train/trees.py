@@ -15,7 +15,8 @@ def copy(tree: PyTree) -> PyTree:
 
     def leaf(x):
         if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.extended):
-            return x.copy()  # a typed key
+            # A typed key; its own copy() fails on one that a traced function closes over.
+            return jax.random.wrap_key_data(leaf(jax.random.key_data(x)), impl=jax.random.key_impl(x))
         x = jnp.asarray(x)
         return jnp.array(x, dtype=x.dtype, copy=True)  # the explicit dtype also ends a weak type
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxrnn.cell import is_size
+from jaxrnn.network import Network
+from jaxrnn.sequence import Bidirectional
 from jaxrnn.unroll import unroll
 
 
@@ -21,7 +23,7 @@ def unroll_segment(
     steps. Source: TBPTT(window, stride) of Williams & Peng (1990, https://doi.org/10.1162/neco.1990.2.4.490).
 
     Args:
-        cell: A Cell, Stack or Bidirectional's forward part.
+        cell: A Cell or a Stack that runs forward alone.
         params: Its parameters.
         xs: The segment's inputs (window, *batch, features), or a pytree of such.
         carry: Where the segment starts.
@@ -34,7 +36,7 @@ def unroll_segment(
         The carry where the next segment starts, and the outputs of all steps (window, *batch, output).
 
     Raises:
-        ValueError: `stride` does not lie between 1 and the window.
+        ValueError: `stride` does not lie between 1 and the window, or a Bidirectional is in `cell`.
 
     Example:
         >>> from jaxrnn import GRU
@@ -45,6 +47,7 @@ def unroll_segment(
         >>> ys.shape
         (6, 3, 4)
     """
+    _check_forward(cell)
     window = jax.tree.leaves(xs)[0].shape[0]
     stride = window if stride is None else stride
     if not is_size(stride) or stride > window:
@@ -60,3 +63,13 @@ def unroll_segment(
     if stride < window:
         ys = jnp.concatenate([ys, part(stride, window, following)[1]])
     return jax.tree.map(jax.lax.stop_gradient, following), ys
+
+
+def _check_forward(cell) -> None:
+    if isinstance(cell, Bidirectional):
+        raise ValueError(
+            f"unroll_segment: `cell` must run forward alone, got {cell}: what runs backward has no carry to hand on. "
+            "Take its forward cell, or unroll whole sequences."
+        )
+    for part in cell.parts if isinstance(cell, Network) else ():
+        _check_forward(part)

@@ -71,7 +71,7 @@ def test_a_run_writes_every_file(whole):
         assert float(row["ln_geometric_mean"]) <= float(row["ln_root_mean_square"]) + 1e-5
         assert float(row["fraction_zero"]) == 0
     assert content["settings"]["lengths"] == [4, 9] and content["settings"]["hidden_size"] == 4
-    assert set(content["versions"]) == {"python", "jax", "jaxlib", "numpy", "jaxrnn"}
+    assert set(content["versions"]) == {"python", "jax", "jaxlib", "numpy", "optax", "jaxrnn"}
     assert content["machine"]["cores"] >= 1 and content["machine"]["cpu"]
     assert content["configurations"]["MinGRU"]["by_length"]["9"]["decay"]["lags"] == [0, 8]
     table = (folder / "table.md").read_text(encoding="utf-8")

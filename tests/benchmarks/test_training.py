@@ -56,6 +56,24 @@ def test_runs_side_by_side_are_those_one_by_one(together):
     assert training["LSTM-chrono"].skipped.tolist() == [0, 0]
 
 
+def test_initialisers_and_seeds_share_one_compiled_call(monkeypatch):
+    traced = []
+
+    def counting(function):
+        def counted(*arguments):
+            traced.append(function.__name__)
+            return function(*arguments)
+
+        return counted
+
+    monkeypatch.setattr("benchmarks.measure.adjoint_norms", counting(adjoint_norms))
+    monkeypatch.setattr("benchmarks.training.unroll", counting(unroll))
+    group, sizes = configurations.select(NAMES), SIZES._replace(hidden=5)
+    measure(group, ADDING, sizes, KEYS, BATCH, "terminal")
+    train(group, ADDING, sizes, KEYS, METHOD, lambda updates: None)
+    assert traced == ["adjoint_norms", "unroll", "unroll"]  # of training, the update and the loss before and after
+
+
 def test_the_curve_after_training_is_that_of_networks_trained_by_hand(together):
     """Optax called here, on a loss written here; the norms taken of what comes out, sample by sample."""
     params, training = together

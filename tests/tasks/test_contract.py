@@ -173,3 +173,12 @@ def test_a_batch_of_no_sequences_is_refused(task):
 def test_outputs_of_another_shape_are_refused(task):
     with pytest.raises(ValueError, match=rf"{type(task).__name__}\.wrong: `outputs` must be \(time, batch"):
         task.wrong(jnp.zeros((3, BATCH, task.output_size)), sampled(task))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=str)
+def test_the_same_key_gives_the_same_sequences_with_64_bits_or_without(task):
+    found = []
+    for on in (False, True):
+        with jax.enable_x64(on):
+            found.append(jax.tree.map(np.asarray, task.sample(jax.random.key(5), 4)))
+    jax.tree.map(np.testing.assert_array_equal, *found)

@@ -193,3 +193,29 @@ def test_bad_arguments(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="MetricsLog: cannot write"):
         MetricsLog(tmp_path / "file" / "log.jsonl", 0)
+
+
+def test_blocks_end_where_batches_change_their_shapes():
+    def ragged(position):
+        return np.full((3, 2)[position // 3 % 2], 1.0, np.float32), {"other": np.float32(position)}
+
+    trainer = Trainer(lambda p, batch, key: (((p - batch[0]) ** 2).mean() + 0 * batch[1]["other"], ()), optax.sgd(0.1))
+
+    def trained(block):
+        seen = []
+        start = trainer.init(jnp.float32(0), jax.random.key(0))
+        state = run(trainer, start, ragged, 8, block=block, report=lambda step, metrics: seen.append(step))
+        return state, seen
+
+    (state, seen), (alone, _) = trained(4), trained(1)
+    assert seen == [3, 6, 8]
+    assert_close(state.params, alone.params, 1e-6)
+
+
+def test_what_is_no_real_number_has_no_place_in_the_log(tmp_path):
+    aux = {"key": jax.random.key(0), "complex": jnp.complex64(1j), "half": jnp.bfloat16(0.5), "word": np.array("a")}
+    with MetricsLog(tmp_path / "log", 0) as log:
+        log.write(0, {"loss": np.float32(1), "count": 3, "aux": aux})
+    assert {name: column.tolist() for name, column in read_log(tmp_path / "log").items()} == {
+        "step": [0], "loss": [1.0], "count": [3], "aux.half": [0.5],
+    }  # fmt: skip

@@ -86,3 +86,9 @@ def test_shapes_that_do_not_fit():
         losses.squared_error(jnp.asarray(OUTPUTS), jnp.asarray(FRAMES), np.ones((2, BATCH), bool))
     with pytest.raises(ValueError, match="targets \\(2, 3\\) do not fit outputs \\(5, 3, 4\\)"):
         losses.cross_entropy(jnp.asarray(OUTPUTS), jnp.asarray(LABELS[:2]), MASKS["many-to-one"])
+
+
+def test_what_is_not_a_number_is_never_right():
+    logits = np.full((2, 2, 3), np.nan)
+    logits[:, 1] = [2.0, 1.0, np.nan]
+    assert float(losses.accuracy(logits, np.zeros(2, int), np.ones((2, 2), bool))) == 0

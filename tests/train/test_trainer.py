@@ -1,6 +1,7 @@
 """The trainer against a loop written out, and what it does when something is not finite."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -304,3 +305,30 @@ def test_an_optimizer_state_of_other_parameters_is_refused():
     state, other = trainer.init(start(), KEY), trainer.init({"a": jnp.ones(3, jnp.float32)}, KEY)
     with pytest.raises(ValueError, match="`optimizer_state` is not one of this optimizer for these parameters"):
         trainer.step(state._replace(optimizer_state=other.optimizer_state), jnp.float32(0))
+
+
+def test_a_skipped_update_hands_a_finite_carry_on():
+    """Otherwise it would fall behind the position in the data."""
+    trainer = Trainer(lambda p, c, b, k: (p * b, (c + 1, ())), optax.sgd(0.1))
+    state, metrics = trainer.step(trainer.init(jnp.float32(1), KEY, jnp.float32(0)), jnp.float32(np.nan))
+    assert not metrics.finite and float(state.carry) == 1 and float(state.params) == 1
+
+
+def test_a_key_may_come_from_outside_a_traced_function():
+    trainer = Trainer(quadratic, optax.adam(0.1))
+    expected = trainer.init(start(), KEY, (KEY,))
+    for state in (
+        jax.eval_shape(lambda: trainer.init(start(), KEY, (KEY,))),
+        jax.jit(trainer.init)(start(), KEY, (KEY,)),
+    ):
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(lambda x: (x.shape, x.dtype), expected)
+    closed = jax.jit(lambda params: trainer.init(params, KEY, (KEY,)))(start())
+    assert (jax.random.key_data(closed.key) == jax.random.key_data(KEY)).all()
+    assert (jax.random.key_data(closed.carry[0]) == jax.random.key_data(KEY)).all()
+
+
+@pytest.mark.parametrize("name", ["optimizer", "clip"])
+def test_a_number_is_no_transformation(name):
+    fields = {"optimizer": optax.sgd(0.1), "clip": optax.identity(), "patience": 1} | {name: 0.1}
+    with pytest.raises(TypeError, match=f"Trainer: `{name}` must be a gradient transformation of Optax, got 0.1"):
+        Trainer.__post_init__(SimpleNamespace(**fields))  # without the checks of types that tests add to a constructor

@@ -6,7 +6,8 @@ import optax
 import pytest
 
 import jaxrnn
-from jaxrnn import GRU, LSTM, Stack
+from jaxrnn import GRU, LSTM, Bidirectional, Stack
+from jaxrnn.stochastic import regularize
 from jaxrnn.train import Trainer, unroll_segment
 from tests.checks import assert_close
 
@@ -69,3 +70,27 @@ def test_a_stride_outside_the_window(given, stride):
     params, xs = given
     with pytest.raises(ValueError, match="`stride` must lie between 1 and the window of 4"):
         unroll_segment(CELL, params, xs[:4], CELL.init_carry((2,), jnp.float64), stride=stride)
+
+
+def test_the_gradient_reaches_back_across_the_stride(given):
+    params, xs = given
+    carry = CELL.init_carry((2,), jnp.float64)
+
+    def scored(run):
+        return jax.grad(lambda p: (run(p)[1][-2:] ** 2).sum())(params)
+
+    segment = scored(lambda p: unroll_segment(CELL, p, xs[:6], carry, stride=2))
+    assert_close(segment, scored(lambda p: jaxrnn.unroll(CELL, p, xs[:6], carry)), 1e-10)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda cell: cell, lambda cell: Stack((GRU(2), Stack((cell,))))], ids=["bare", "inside"]
+)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_what_runs_backward_is_refused(given, wrap, noisy):
+    _, xs = given
+    cell = wrap(Bidirectional(GRU(2), GRU(2)))
+    cell = regularize(cell, zoneout=0.1) if noisy else cell
+    params, carry = cell.init(jax.random.key(0), 2, jnp.float64), cell.init_carry((2,), jnp.float64)
+    with pytest.raises(ValueError, match="`cell` must run forward alone, got Bidirectional"):
+        unroll_segment(cell, params, xs[:4], carry)

@@ -39,7 +39,7 @@ class Run:
         """All of it, shortest length first; the trained networks group by group."""
         settings, longest = self.settings, max(self.settings.lengths)
         groups = by_dynamics(self.results.configurations, self._sizes(longest))
-        # Initialisers may know the length: with training, the networks of the longest are measured at all.
+        # Initialisers may know the length: with training, the networks of the longest one are measured at every length.
         start = [draw(g, self._sizes(longest), self.keys) if settings.train_steps else None for g in groups]
         self.progress.update(self.task, total=self._total(groups))
         try:

@@ -90,6 +90,8 @@ def draw(results: dict[str, Any]) -> Figure:
         across = np.arange(len(places))[:, None] + 0.16 * (n - 1.5) + np.zeros_like(test[..., -1])
         right.plot(across.ravel(), test[..., -1].ravel(), marker, color=colour, ms=8, alpha=0.7)
         lost = across[~np.isfinite(test[..., -1])]
+        if lost.size:
+            right.set_title("Every run at its end (triangle: not finite)")
         right.plot(
             lost, np.ones_like(lost), "^", color=colour, ms=9, clip_on=False, transform=right.get_xaxis_transform()
         )

@@ -77,16 +77,12 @@ class RNN(nnx.Module):
         param_dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if not isinstance(cell, Cell | Network):
-            raise TypeError(
-                f"{type(self).__name__}: `cell` must be a Cell, jaxrnn.Stack or jaxrnn.Bidirectional, got {cell!r}."
-            )
-        if not is_size(in_features):
-            raise ValueError(
-                f"{type(self).__name__}: `in_features` must be a whole number of at least 1, got {in_features!r}."
-            )
-        check_bare(type(self).__name__, cell)
         name = type(self).__name__
+        if not isinstance(cell, Cell | Network):
+            raise TypeError(f"{name}: `cell` must be a Cell, jaxrnn.Stack or jaxrnn.Bidirectional, got {cell!r}.")
+        if not is_size(in_features):
+            raise ValueError(f"{name}: `in_features` must be a whole number of at least 1, got {in_features!r}.")
+        check_bare(name, cell)
         rates: dict[str, Any] = {
             "input_dropout": as_rate(name, "input_dropout", input_dropout),
             "recurrent_dropout": as_rate(name, "recurrent_dropout", recurrent_dropout),

@@ -237,3 +237,10 @@ def test_a_model_in_the_trainer_and_its_checkpoint(tagger, tmp_path):
     assert_close(resumed.params, state.params, 0)
     model = nnx.merge(structure, resumed.params)
     assert np.isfinite(tagger_loss(model, TOKENS))
+
+
+def test_rates_and_keys_of_other_kinds_are_refused_in_words(layer, without_type_checks):
+    with pytest.raises(ValueError, match=r"RNN: `zoneout` must be a number in \[0, 1\), .* got array\("):
+        nn.RNN(LSTM(3), FEATURES, zoneout=np.array([0.1, 0.5]), rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match=r"RNN: `key` must be a key, got Rngs\. Give rngs\.dropout\(\)"):
+        layer(XS, key=nnx.Rngs(0))

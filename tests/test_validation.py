@@ -4,7 +4,6 @@ import re
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -19,12 +18,7 @@ XS = np.zeros((6, 2, 3), np.float32)
 PARAMS = {cell: cell.init(KEY, 3, jnp.float32) for cell in (CELL, RING, STACK)}
 
 
-@pytest.fixture(autouse=True)
-def without_type_checks():
-    """Messages are read as a user gets them: the type checker of the suite would speak first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 
 def unroll(xs=XS, cell=CELL, params=None, carry=None, **how):

@@ -111,7 +111,7 @@ def _advance(trainer: Trainer, state: TrainState, batch_at, position: int, count
     Metrics are of the updates that were made before the run stopped.
     """
     batches = [batch_at(position)]
-    while len(batches) < count and _alike(following := batch_at(position + len(batches)), batches[0]):
+    while len(batches) < count and _form(following := batch_at(position + len(batches))) == _form(batches[0]):
         batches.append(following)
     count = len(batches)
     if count == 1:
@@ -127,8 +127,9 @@ def _advance(trainer: Trainer, state: TrainState, batch_at, position: int, count
     return state, jax.tree.map(of_those_made, metrics)
 
 
-def _alike(a, b) -> bool:
-    return jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b)
+def _form(batch):
+    """What two batches have to share to be stacked."""
+    return jax.tree.structure(batch), [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
 
 
 def _stack(*leaves):

@@ -1,7 +1,6 @@
 import os
 from pathlib import Path
 
-import jaxtyping
 import pytest
 
 from jaxrnn.data.files import FILES
@@ -15,11 +14,3 @@ def directory():
     if missing:
         pytest.skip(f"the real data are not on this machine: {path} lacks {missing[0]}")
     return path
-
-
-@pytest.fixture
-def without_type_checks():
-    """Messages are read as a user gets them: the type checker of the suite would speak first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -36,14 +35,6 @@ def state_at(step):
 
 
 LIKE = State({"w": jnp.zeros((2, 3), jnp.float32), "b": jnp.zeros(3, jnp.float32)}, jnp.int32(0))
-
-
-@pytest.fixture
-def unchecked():
-    """Turns the checks of annotations off, which the tests alone have, so that a user's mistake gets through."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def steps_in(folder):
@@ -196,6 +187,34 @@ def test_the_last_and_the_best_are_kept_both_at_once(tmp_path):
         assert int(checkpoints.restore(LIKE).step) == step
     best = Checkpoints(tmp_path, {}).restore_best(LIKE)
     assert int(best.step) == 3 and (best.params["w"] == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("state", "score"),
+    [(state_at(1), "low"), (state_at(1), [1.0, 2.0]), (state_at(1)._replace(step=None), None)],
+    ids=["a word", "two scores", "no step"],
+)
+def test_a_score_or_step_that_is_no_number_is_refused_and_writes_nothing(state, score, two, without_type_checks):
+    before = contents(two)
+    with pytest.raises(TypeError, match="`state.step` must be whole numbers and `score` one number or None, got"):
+        Checkpoints(two, {"size": 3}).save(state, score)
+    assert contents(two) == before
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run", {})
+    (tmp_path / "run").rmdir()
+    with pytest.raises(OSError, match="cannot save step 1 in .*run .*Make room, or give a folder"):
+        checkpoints.save(state_at(1))
+
+
+def test_64_bits_that_are_off_are_not_lost_in_silence(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.save(State(jnp.full(2, 1 / 3, jnp.float64), jnp.int32(1)))
+    like = State(jax.ShapeDtypeStruct((2,), jnp.float64), jax.ShapeDtypeStruct((), jnp.int32))
+    with jax.enable_x64(False), pytest.raises(ValueError, match="float64, which JAX would restore as float32"):
+        checkpoints.restore(like)
+    assert float(checkpoints.restore(like).params[0]) == 1 / 3
 
 
 def test_nan_is_worse_than_any_score_and_of_equal_scores_the_first_stays(tmp_path):
@@ -397,7 +416,7 @@ def test_the_scalars_of_numpy_are_numbers():
         ("keep_best", False, 0),
     ],
 )
-def test_bad_counts_are_refused(tmp_path, unchecked, name, value, least):
+def test_bad_counts_are_refused(tmp_path, without_type_checks, name, value, least):
     with pytest.raises(ValueError, match=f"`{name}` must be a whole number of at least {least}, got {value}"):
         Checkpoints(tmp_path, {}, **{name: value})
 

@@ -59,15 +59,16 @@ def plan(settings: Settings) -> tuple[Settings, Source, Results, Path]:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Writes all files anew."""
-    picture = figure.draw(results)
-    pictures = {f"gradient_norms.{kind}": lambda path: figure.save(picture, path) for kind in ("png", "svg")}
+    """Writes all files anew, the data first, so that they are there whatever becomes of the picture."""
     texts = {
         "gradient_norms.csv": files.text(report.to_csv(results)),
         "results.json": files.text(report.to_json(results)),
         "table.md": files.text(table.to_markdown(results)),
     }
-    files.write_all(folder, texts | pictures)
+    files.write_all(folder, texts)
+    picture = figure.draw(results)
+    pictures = {f"gradient_norms.{kind}": lambda path: figure.save(picture, path) for kind in ("png", "svg")}
+    files.write_all(folder, pictures)
 
 
 def run(settings: Settings, source: Source, results: Results, folder: Path, messages: Console) -> None:

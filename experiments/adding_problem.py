@@ -209,8 +209,9 @@ def run(settings: Settings, folder: Path, messages: Console) -> None:
             bar.update(task, description=name)
             part = train(planned[name], settings, lambda: bar.advance(task, settings.every))
             results["parts"][name] = part
-            results["finished"] = name == left[-1]
             output.write(folder, "adding_problem", lambda: draw(results), to_markdown(results), results)
+    results["finished"] = True
+    output.write(folder, "adding_problem", lambda: draw(results), to_markdown(results), results)
     print(to_markdown(results))
 
 

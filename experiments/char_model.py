@@ -217,8 +217,9 @@ def run(settings: Settings, folder: Path, messages: Console) -> None:
             except Diverged as error:
                 raise Failed(f"seed {n} with --rate {settings.rate:g}: {error}") from error
             results["parts"][f"seed {n}"] = part
-            results["finished"] = n == left[-1]
             output.write(folder, "char_model", lambda: draw(results), to_markdown(results), results)
+    results["finished"] = True
+    output.write(folder, "char_model", lambda: draw(results), to_markdown(results), results)
     print(to_markdown(results))
 
 

@@ -83,9 +83,14 @@ def panel(figure: Figure, place: tuple[float, float, float, float], title: str, 
 
 
 def write(folder: Path, name: str, draw: Callable[[], Figure], table: str, results: dict[str, Any]) -> None:
-    """results.json, and then table.md, NAME.png and NAME.svg: the data are there whatever becomes of the picture."""
+    """results.json, table.md, NAME.png and NAME.svg.
+
+    The data of a run that goes on are there whatever becomes of the picture; finished is one that has all its files.
+    """
     content = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    files.write_all(folder, {"results.json": files.text(content)})
+    texts = {"results.json": files.text(content), "table.md": files.text(table)}
+    if not results["finished"]:
+        files.write_all(folder, texts)
     figure = draw()
     pictures = {f"{name}.{kind}": lambda path: save(figure, path) for kind in ("png", "svg")}
-    files.write_all(folder, {"table.md": files.text(table)} | pictures)
+    files.write_all(folder, texts | pictures)

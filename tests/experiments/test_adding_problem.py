@@ -133,6 +133,12 @@ def test_an_interrupt_keeps_the_cells_that_are_finished(tmp_path, monkeypatch, c
     assert trains() == (0, cells[2:])
     assert json.loads((tmp_path / "results.json").read_text())["parts"].keys() == set(cells)
     assert trains(stop=["LSTM"]) == (130, cells[:2])  # what is finished is begun anew
+    assert trains() == (0, cells[1:])
+    (tmp_path / "results.json").write_text(
+        (tmp_path / "results.json").read_text().replace('true,\n "parts', 'false,\n "parts')
+    )
+    assert trains() == (0, [])  # all was trained, and the last picture failed
+    assert json.loads((tmp_path / "results.json").read_text())["finished"]
     assert trains("--seed", "1") == (0, cells)  # and so are other settings
 
 

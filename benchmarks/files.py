@@ -14,7 +14,7 @@ Writer = Callable[[Path], object]
 def write_all(folder: Path, writers: Mapping[str, Writer]) -> None:
     """Lets each writer fill a file of its name, all of them in a folder beside, and then renames them all.
 
-    A disk that fills up, an interrupt or an error in one of the writers leaves every old file as it was.
+    A disk that fills up, an interrupt or an error while a writer is at work leaves every old file as it was.
 
     Raises:
         OSError: they cannot be written, or a folder is in the place of one.

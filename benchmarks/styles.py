@@ -1,4 +1,4 @@
-"""One colour, line and marker for each configuration, the same in every figure that shows it."""
+"""One colour, line and marker for each configuration: for those named here the same in every figure."""
 
 import itertools
 from collections.abc import Sequence

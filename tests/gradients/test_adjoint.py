@@ -5,9 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn import GRU, LRU, LSTM, ConstantErrorCarousel, Elman, Jordan, MinGRU, PeepholeLSTM, Stack
-from jaxrnn.gradients import adjoint_norms
-from jaxrnn.initializers import Orthogonal
+from jaxrnn import (
+    GRU,
+    LRU,
+    LSTM,
+    Bidirectional,
+    ConstantErrorCarousel,
+    Elman,
+    Jordan,
+    MinGRU,
+    PeepholeLSTM,
+    Stack,
+)
+from jaxrnn.gradients import adjoint_norms, adjoint_parts
+from jaxrnn.initializers import Identity, Orthogonal
 
 KEY = jax.random.key(0)
 
@@ -81,8 +92,33 @@ def test_exact_zero_is_minus_infinity_and_nan_stays_nan():
     xs = jnp.zeros((4, 2, 1), jnp.float32)
     norms = adjoint_norms(cell, params, xs, last_output)
     assert (norms[:-1] == -jnp.inf).all() and np.isfinite(norms[-1]).all()
-    broken = adjoint_norms(cell, params, xs.at[2, 0].set(jnp.nan), every_output)
-    assert np.isnan(broken[:, 0]).any() and not np.isnan(broken[:, 1]).any()
+    broken = xs.at[2, 0].set(jnp.nan)
+    with pytest.raises(FloatingPointError, match="adjoint_norms: the projections of `xs` are not finite from step 2"):
+        adjoint_norms(cell, params, broken, every_output)
+    compiled = jax.jit(lambda xs: adjoint_norms(cell, params, xs, every_output))(broken)
+    assert np.isnan(compiled[:, 0]).any() and not np.isnan(compiled[:, 1]).any()
+
+
+def test_a_state_that_overflows_is_named_or_harmless():
+    cell = Elman(2, "identity", recurrent_init=Orthogonal(1e20))
+    params, xs = cell.init(KEY, 1), jnp.ones((6, 1), jnp.float32)
+    norms = adjoint_norms(cell, params, xs, last_output)  # a linear loss of a linear cell does not see the states
+    np.testing.assert_allclose(norms[0] - norms[-1], 5 * np.log(1e20), rtol=1e-6)
+    with pytest.raises(FloatingPointError, match="the states are not finite from step 2 on.*shorten the sequence"):
+        adjoint_norms(cell, params, xs, lambda ys: (ys[-1] ** 2).sum(axis=-1))
+
+
+def test_a_derivative_that_does_not_exist_is_named():
+    cell = Elman(2)
+    with pytest.raises(FloatingPointError, match="every state is finite.*sqrt or a norm at zero"):
+        adjoint_norms(
+            cell, cell.init(KEY, 1), jnp.zeros((3, 1), jnp.float32), lambda ys: jnp.linalg.norm(ys[-1], axis=-1)
+        )
+
+
+def test_a_loss_that_does_not_depend_on_the_state_gives_exact_zeros():
+    cell, xs = GRU(3), jnp.ones((4, 2, 2), jnp.float32)
+    assert (adjoint_norms(cell, cell.init(KEY, 2), xs, lambda ys: jnp.ones(2, jnp.float32)) == -jnp.inf).all()
 
 
 def test_bfloat16_inputs_are_measured_in_float32():
@@ -130,6 +166,65 @@ def test_an_empty_batch():
 
 
 def test_what_is_no_cell_is_refused():
-    stack = Stack((GRU(3),))
-    with pytest.raises(TypeError, match="`cell` must be a Cell, got Stack.*one by one"):
-        adjoint_norms(stack, stack.init(KEY, 2), jnp.zeros((4, 2, 2), jnp.float32), last_output)
+    with pytest.raises(TypeError, match="`cell` must be a Cell, Stack or Bidirectional, got 3"):
+        adjoint_norms(3, (), jnp.zeros((4, 2, 2), jnp.float32), last_output)
+
+
+def parts_by_perturbation(network, params, xs, loss):
+    """As norms_by_perturbation for nested networks, layer by layer: a carry's bump reaches the layers above at once."""
+
+    def run(network, params, xs, bumps):
+        if isinstance(network, Stack):
+            for cell, weights, bump in zip(network.cells, params, bumps, strict=True):
+                ys = run(cell, weights, xs, bump)
+                xs = xs + ys if network.residual and xs.shape == ys.shape else ys
+            return xs
+        if isinstance(network, Bidirectional):
+            forward = run(network.forward, params[0], xs, bumps[0])
+            bump = jax.tree.map(lambda b: b[::-1], bumps[1])
+            return jnp.concatenate([forward, run(network.backward, params[1], xs[::-1], bump)[::-1]], axis=-1)
+        carry, ys = network.init_carry(xs.shape[1:-1], xs.dtype), []
+        for t in range(xs.shape[0]):
+            u = network.project(params, xs[t])
+            carry = jax.tree.map(lambda c, b, t=t: c + b[t], network.advance(params, carry, u), bumps)
+            ys.append(network.output(params, carry, u))
+        return jnp.stack(ys)
+
+    start = network.init_carry(xs.shape[1:-1], xs.dtype)
+    bumps = jax.tree.map(lambda c: jnp.zeros((xs.shape[0], *c.shape), c.dtype), start)
+    grads = jax.jit(jax.grad(lambda bumps: loss(run(network, params, xs, bumps)).sum()))(bumps)
+    return jax.tree.map(lambda g: 0.5 * jnp.log((jnp.abs(g) ** 2).sum(axis=-1)), grads)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        LSTM(4),
+        Stack((LSTM(3), GRU(3), LRU(2, 3)), residual=True),
+        Stack((Bidirectional(GRU(2), LSTM(1)), Stack((Elman(4), MinGRU(2))))),
+    ],
+    ids=["LSTM", "Stack", "nested"],
+)
+def test_parts_equal_automatic_differentiation_layer_by_layer(network):
+    params = network.init(KEY, 3, jnp.float64)
+    xs = jax.random.normal(jax.random.key(1), (6, 2, 3), jnp.float64)
+    expected = parts_by_perturbation(network, params, xs, every_output)
+    got = adjoint_parts(network, params, xs, every_output)
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for g, e in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert g.shape == (6, 2) and np.isfinite(e[1:-1]).all()  # a memory is not read after its last step
+        np.testing.assert_allclose(g, e, rtol=1e-9, atol=1e-10)
+    total = 0.5 * np.log(sum(np.exp(2 * np.asarray(e)) for e in jax.tree.leaves(expected)))
+    np.testing.assert_allclose(adjoint_norms(network, params, xs, every_output), total, rtol=1e-9, atol=1e-10)
+
+
+def test_a_long_stack_neither_underflows_nor_overflows_float32():
+    """Two linear layers: the lower one's adjoint sums lags, ln ||a|| = lag ln r + ln(lag + 1)."""
+    layer = Elman(3, "identity", input_init=Identity(), recurrent_init=Identity(0.25))
+    stack = Stack((layer, layer))
+    params = stack.init(KEY, 3)
+    parts = adjoint_parts(stack, params, jnp.zeros((401, 1, 3), jnp.float32), last_output)
+    lower, upper = (np.asarray(part.h[:, 0], np.float64) for part in parts)
+    lags = np.arange(400, -1, -1)
+    np.testing.assert_allclose(upper, 0.5 * np.log(3) + lags * np.log(0.25), rtol=2e-6)
+    np.testing.assert_allclose(lower, upper + np.log(lags + 1), rtol=2e-6)

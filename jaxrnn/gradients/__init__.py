@@ -2,8 +2,15 @@
 
 from jaxrnn.gradients.adjoint import adjoint_norms as adjoint_norms
 from jaxrnn.gradients.adjoint import adjoint_parts as adjoint_parts
+from jaxrnn.gradients.contributions import Contributions as Contributions
+from jaxrnn.gradients.contributions import contributions as contributions
+from jaxrnn.gradients.contributions import cosines as cosines
+from jaxrnn.gradients.contributions import log_gradient_norm as log_gradient_norm
+from jaxrnn.gradients.contributions import log_norms_summed as log_norms_summed
+from jaxrnn.gradients.contributions import share_beyond as share_beyond
 from jaxrnn.gradients.decay import DecayFit as DecayFit
 from jaxrnn.gradients.decay import decay_fit as decay_fit
+from jaxrnn.gradients.decay import float_floor as float_floor
 from jaxrnn.gradients.extreme_transport import ExtremeTransport as ExtremeTransport
 from jaxrnn.gradients.extreme_transport import extreme_transport as extreme_transport
 from jaxrnn.gradients.jacobian import step_jacobians as step_jacobians

@@ -100,7 +100,7 @@ def _measure(owner: str, cell, params, xs, loss: Loss, norms: Norms) -> PyTree:
     batch_shape = jax.tree.leaves(xs)[0].shape[1:-1] if jax.tree.leaves(xs) else ()
     record, ys = _forward(owner, cell, params, xs)
     losses, loss_vjp = jax.vjp(loss, ys)
-    _check_losses(owner, losses, batch_shape)
+    check_losses(owner, losses, batch_shape)
     (d_ys,) = loss_vjp(jnp.ones_like(losses))
     found, _ = _backward(cell, params, record, _of_steps(d_ys), norms, False)
     refuse_nan(owner, found, [r.trajectory for r in jax.tree.leaves(record, is_leaf=lambda r: isinstance(r, Record))])
@@ -128,7 +128,7 @@ def _forward(owner: str, cell, params, xs) -> tuple[Any, Array]:
     raise TypeError(f"{owner}: `cell` must be a Cell, Stack or Bidirectional, got {cell!r}.")
 
 
-def _backward(cell, params, record, d_ys: Scaled, norms: Norms, inputs: bool) -> tuple[PyTree, Scaled | None]:
+def _backward(cell, params, record, d_ys: Scaled, norms: Norms, inputs: bool) -> tuple[PyTree, Any]:
     """Norms in the form of the network's carry, and, with `inputs`, the adjoints of its inputs."""
     if isinstance(cell, Cell):
         found, d_us = _pass(cell, norms, inputs, params, record.trajectory, d_ys)
@@ -170,7 +170,8 @@ def _of_steps(d_ys) -> Scaled:
     return Scaled(cast(d_ys, carry_dtype(d_ys.dtype)), jnp.zeros(d_ys.shape[:-1], jnp.int32))
 
 
-def _check_losses(owner: str, losses, batch_shape) -> None:
+def check_losses(owner: str, losses, batch_shape: tuple[int, ...]) -> None:
+    """Raises TypeError or ValueError unless the loss is one real value for each sample."""
     if not isinstance(losses, jax.Array) or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise TypeError(
             f"{owner}: `loss` must return one real array, got {jax.tree.map(jnp.asarray, losses)}. "

@@ -175,4 +175,5 @@ def _golub_kahan(forward: Product, backward: Product, draws) -> tuple[Array, Arr
     _, _, diagonal, above, _ = lax.fori_loop(0, count, body, state)
     values = jnp.linalg.svd(jnp.diag(diagonal) + jnp.diag(above[:-1], 1), compute_uv=False)
     least = jnp.maximum(values[-1], count * jnp.finfo(dtype).eps * values[0])
-    return tuple(jnp.where(x == 0, -jnp.inf, jnp.log(x) + scale) for x in (values[0], least))
+    largest, smallest = (jnp.where(x == 0, -jnp.inf, jnp.log(x) + scale) for x in (values[0], least))
+    return largest, smallest

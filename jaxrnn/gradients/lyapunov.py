@@ -140,13 +140,13 @@ def entropy_rate(exponents: Float[Array, "*batch count"]) -> Float[Array, "*batc
 
 def _checked_transient(owner: str, transient: int | None, xs) -> int:
     time = jax.tree.leaves(xs)[0].shape[0]
-    transient = time // 10 if transient is None else transient
-    if isinstance(transient, bool) or not 0 <= transient < time:
+    steps: int = time // 10 if transient is None else transient
+    if not 0 <= steps < time:
         raise ValueError(
             f"{owner}: `transient` must be a whole number of steps from 0 to {time - 1}, one less than those of `xs`, "
             f"got {transient!r}. Choose a smaller one, or a longer sequence."
         )
-    return int(transient)
+    return steps
 
 
 def _spectrum(owner: str, direction: Direction, cell, params, xs, count, transient) -> LyapunovSpectrum:

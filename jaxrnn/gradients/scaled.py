@@ -69,6 +69,13 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     return normalise(Scaled(jax.tree.map(jnp.add, left, right), exponent))
 
 
+def align(vector: Scaled) -> Scaled:
+    """The same vectors with one exponent, the largest; what is too small beside it becomes zero."""
+    exponent = jnp.max(vector.exponent, initial=_ZERO)
+    factor = _power_of_two(vector.exponent - exponent, real_dtype(vector.mantissa))
+    return Scaled(_multiply(vector.mantissa, factor), exponent)
+
+
 def log_norm(vector: Scaled) -> Float[Array, "*batch"]:
     """The natural logarithm of the Euclidean norm over all leaves; -inf for an exact zero."""
     squares = jax.tree.map(lambda x: jnp.square(x.real) + jnp.square(x.imag), vector.mantissa)

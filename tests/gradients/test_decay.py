@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.gradients import decay_fit
+from jaxrnn.gradients import decay_fit, float_floor
 
 
 def curve(rate, time=50):
@@ -49,3 +49,33 @@ def test_nan_shows():
 def test_a_curve_that_is_no_line_has_a_small_r_squared():
     fit = decay_fit(jnp.asarray(np.sin(np.arange(200) / 3.0)))
     assert 0 <= fit.r_squared < 0.1
+
+
+def test_a_power_law_is_told_from_an_exponential():
+    lags = np.arange(400.0)
+    power = decay_fit(jnp.asarray(-1.5 * np.log(np.maximum(lags, 1)))[::-1])
+    np.testing.assert_allclose(power.power, -1.5, rtol=1e-9)
+    np.testing.assert_allclose(power.power_r_squared, 1, rtol=1e-9)
+    assert power.is_power_law and power.r_squared < 0.95 and power.bend > 0.1
+    line = decay_fit(curve(-0.3, 400))
+    assert not line.is_power_law and line.power_r_squared < 0.99
+    np.testing.assert_allclose(line.bend, 0, atol=1e-10)
+
+
+def test_bend_is_the_rise_of_a_parabola_to_the_ends_of_the_window():
+    lags = np.arange(41.0)
+    fit = decay_fit(jnp.asarray((1.0 - 0.2 * lags + 0.003 * (lags - 20) ** 2)[::-1]), window=(0, 40))
+    np.testing.assert_allclose(fit.bend, 0.003 * 20**2, rtol=1e-9)
+    assert np.isnan(decay_fit(curve(-0.1), window=(3, 4)).bend)
+
+
+def test_nothing_is_fitted_through_the_floor_of_the_float():
+    """Plain float32 norms of rate 1/2 stand still at the floor; the fit ends before it, or says that it would not."""
+    plain = jnp.asarray(np.maximum(np.log(0.5) * np.arange(300), np.log(2.0**-149)))[::-1]
+    floor = float_floor(jnp.float32)
+    fit = decay_fit(plain, floor=floor)
+    np.testing.assert_allclose(fit.rate, np.log(0.5), rtol=1e-9)
+    assert int(fit.window[1]) == 126
+    with pytest.raises(ValueError, match=r"reaches below the floor -87.34, from lag 127 on.*adjoint_norms"):
+        decay_fit(plain, window=(10, 200), floor=floor)
+    np.testing.assert_allclose(decay_fit(plain, window=(10, 126), floor=floor).rate, np.log(0.5), rtol=1e-9)

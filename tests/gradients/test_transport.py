@@ -1,5 +1,7 @@
 """Jacobians and singular values of the transport against NumPy, closed forms, and each other."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def case(network, time=7, batch=(2,)):
 
 def vector(carry):
     """(*batch, state) of a carry, complex arrays as real and imaginary part; written apart from the library."""
-    leaves = [np.asarray(x) for x in jax.tree.leaves(carry)]
+    leaves: list[Any] = [np.asarray(x) for x in jax.tree.leaves(carry)]
     parts = [p for x in leaves for p in ((x.real, x.imag) if np.iscomplexobj(x) else (x,))]
     return np.concatenate(parts, axis=-1)
 

@@ -14,7 +14,9 @@ from jaxrnn.train.state import Metrics
 
 
 class MetricsLog:
-    """Writes one line an update: `step`, the scalars of `Metrics`, and the real ones of a dict `aux` as `aux.<name>`.
+    """Writes one line an update: `step`, the scalars of `Metrics`, those of a dict `aux` and of a monitor's quantities.
+
+    The last two stand as `aux.<name>` and `quantities.<name>`; what is no real scalar is left out.
 
     Numbers that are not finite stand as the strings "nan", "inf" and "-inf", which JSON has no numbers for.
 
@@ -95,10 +97,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def _columns(metrics: Metrics | dict[str, Any]) -> dict[str, np.ndarray]:
     """One entry for each update: those of real scalars, stacked or not; what has more axes has no place in a line."""
     columns = dict(metrics) if isinstance(metrics, dict) else metrics._asdict()
-    aux = columns.pop("aux", ())
-    columns |= {f"aux.{name}": column for name, column in aux.items()} if isinstance(aux, dict) else {}
+    for group in ("aux", "quantities"):
+        found = columns.pop(group, ())
+        columns |= {f"{group}.{name}": column for name, column in found.items()} if isinstance(found, dict) else {}
     axes = np.ndim(next(iter(columns.values())))
-    return {name: np.atleast_1d(np.asarray(c)) for name, c in columns.items() if np.ndim(c) == axes and _is_real(c)}
+    real = {name: c for name, c in columns.items() if not isinstance(c, dict | list | tuple) and _is_real(c)}
+    return {name: np.atleast_1d(np.asarray(c)) for name, c in real.items() if np.ndim(c) == axes}
 
 
 def _is_real(column: Any) -> bool:

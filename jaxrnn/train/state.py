@@ -26,6 +26,7 @@ class Metrics(NamedTuple):
 
     `clip_ratio` is the norm after clipping over the norm before, 1 where nothing was clipped. `finite` says that all
     that the update read and made was finite (see `Trainer`); only then was it applied. `stopped`: the run is over.
+    `quantities` are those of a monitor by name, NaN in updates between two measurements; () without a monitor.
     """
 
     loss: Float[Array, "*runs"]
@@ -36,3 +37,4 @@ class Metrics(NamedTuple):
     finite: Bool[Array, "*runs"]
     stopped: Bool[Array, "*runs"]
     aux: Any
+    quantities: Any = ()

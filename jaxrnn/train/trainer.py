@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.cell import is_size
+from jaxrnn.gradients.monitor import UNWATCHED, Monitor
 from jaxrnn.numerics import select
 from jaxrnn.train.state import Metrics, TrainState
 from jaxrnn.train.trees import copy, differ, keep, norm, stays_finite, widen
@@ -40,6 +41,8 @@ class Trainer:
         clip: Optax's clipping, which comes before the optimizer and is measured: `optax.clip_by_global_norm(c)`
             keeps the direction (Pascanu et al., 2013), `optax.clip(c)` bounds each entry. Default: none.
         patience: Updates skipped in a row after which the run stops. Default: 10.
+        monitor: Measures gradient flow in the same backward pass, told as `Metrics.quantities`; `loss_fn` then takes
+            one more argument `watch`, see `jaxrnn.gradients.Monitor`. Default: none.
 
     Raises:
         ValueError: `patience` is no whole number from 1 to 2^31 - 1; there are no parameters; the optimizer state is
@@ -61,6 +64,7 @@ class Trainer:
     optimizer: optax.GradientTransformation
     clip: optax.GradientTransformation = optax.identity()
     patience: int = 10
+    monitor: Monitor | None = None
 
     def __post_init__(self):  # noqa: D105
         for name, example in (("optimizer", "optax.adam(1e-3)"), ("clip", "optax.clip_by_global_norm(1.0)")):
@@ -107,9 +111,9 @@ class Trainer:
         key = jax.random.fold_in(state.key, state.step)
 
         def loss_fn(params):
-            return self._loss(params, state.carry, batch, key)
+            return self._loss(params, state.carry, batch, key, *(() if self.monitor is None else (UNWATCHED,)))
 
-        (loss, (carry, aux)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        loss, (carry, aux), gradient, quantities = self._differentiate(state, batch, key)
         gradient = jax.tree.map(jnp.conj, gradient)  # of a complex parameter the conjugate points uphill
         updates, optimizer_state, clipped = self._optimize(loss_fn, loss, gradient, state)
         gradient_norm, clipped_norm, update_norm = (norm(tree) for tree in (gradient, clipped, updates))
@@ -144,11 +148,25 @@ class Trainer:
             finite=finite,
             stopped=new.skipped_in_a_row >= self.patience,
             aux=aux,
+            quantities=quantities,
         )
         return new, metrics
 
-    def _loss(self, params, carry, batch, key):
-        found = self.loss_fn(params, batch, key) if carry is None else self.loss_fn(params, carry, batch, key)
+    def _differentiate(self, state: TrainState, batch, key):
+        """(loss, (carry, aux), gradient, quantities), the last of them () without a monitor."""
+
+        def loss_fn(params, *watch):
+            return self._loss(params, state.carry, batch, key, *watch)
+
+        if self.monitor is None:
+            (loss, rest), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+            return loss, rest, gradient, ()
+        found = self.monitor.value_and_grad(loss_fn, state.params, state.step)
+        return found.loss, found.aux, found.gradient, found.quantities
+
+    def _loss(self, params, carry, batch, key, *watch):
+        before = (params,) if carry is None else (params, carry)
+        found = self.loss_fn(*before, batch, key, *watch)
         form = "(loss, aux)" if carry is None else "(loss, (carry, aux))"
         if not isinstance(found, tuple) or len(found) != 2:
             raise TypeError(f"Trainer: `loss_fn` must return {form}, got a {type(found).__name__}. Add () for no aux.")

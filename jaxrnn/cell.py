@@ -123,6 +123,7 @@ class GatedCell(Cell):
     carry_type: ClassVar[type] = HiddenCarry
     keep_gate: ClassVar[int | None] = None  # the gate that keeps the memory, for bias initialisers
     write_gate: ClassVar[int | None] = None  # the gate that admits to it
+    gate_names: ClassVar[tuple[str, ...]] = ()  # what the literature calls each, for whoever looks at them
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()

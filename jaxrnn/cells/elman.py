@@ -34,6 +34,7 @@ class Elman(GatedCell):
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()
     gates: ClassVar[int] = 1
+    gate_names: ClassVar[tuple[str, ...]] = ("hidden state",)
 
     def __post_init__(self):  # noqa: D105
         super().__post_init__()

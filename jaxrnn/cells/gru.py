@@ -41,6 +41,7 @@ class GRU(GatedCell):
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()
     gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = ("update gate", "reset gate", "candidate")
     keep_gate: ClassVar[int | None] = 0
 
     def init(self, key, input_size: int, dtype=jnp.float32) -> GatedParams:

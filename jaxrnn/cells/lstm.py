@@ -126,6 +126,7 @@ class OriginalLSTM(GatedCell):
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()
     gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = ("input gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
 
     def update(self, pointwise, carry, u, v):
@@ -163,6 +164,7 @@ class LSTM(GatedCell):
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ForgetBias(1.0)
     gates: ClassVar[int] = 4
+    gate_names: ClassVar[tuple[str, ...]] = ("input gate", "forget gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
     keep_gate: ClassVar[int | None] = 1
     write_gate: ClassVar[int | None] = 0
@@ -202,6 +204,7 @@ class PeepholeLSTM(GatedCell):
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ForgetBias(1.0)
     gates: ClassVar[int] = 4
+    gate_names: ClassVar[tuple[str, ...]] = ("input gate", "forget gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
     keep_gate: ClassVar[int | None] = 1
     write_gate: ClassVar[int | None] = 0
@@ -246,6 +249,7 @@ class CoupledLSTM(GatedCell):
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ForgetBias(1.0)
     gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = ("forget gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
     keep_gate: ClassVar[int | None] = 0
 

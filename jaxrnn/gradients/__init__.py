@@ -1,5 +1,11 @@
 """How gradients travel through a recurrence: measured on a logarithmic scale, fitted, held against theory."""
 
+from jaxrnn.gradients.activity import Activation as Activation
+from jaxrnn.gradients.activity import Saturation as Saturation
+from jaxrnn.gradients.activity import activations as activations
+from jaxrnn.gradients.activity import memory_rates as memory_rates
+from jaxrnn.gradients.activity import saturation as saturation
+from jaxrnn.gradients.activity import time_constants as time_constants
 from jaxrnn.gradients.adjoint import adjoint_norms as adjoint_norms
 from jaxrnn.gradients.adjoint import adjoint_parts as adjoint_parts
 from jaxrnn.gradients.contributions import Contributions as Contributions

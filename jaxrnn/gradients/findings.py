@@ -1,0 +1,51 @@
+"""What a curve of gradient norms says, in plain words."""
+
+import math
+
+import numpy as np
+
+from jaxrnn.gradients.decay import DecayFit
+
+CARRIES = 1e-3  # of the gradient at lag 0 must be left for a cell to be said to carry that far
+
+
+def describe_decay(label: str, log_norms: np.ndarray, fit: DecayFit) -> str:
+    """One sentence on one curve.
+
+    Args:
+        label: Name of the cell.
+        log_norms: ln ||dL/ds_t|| (time,), the last entry at lag 0, of a loss on the last output.
+        fit: `decay_fit` of it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrnn.gradients import decay_fit
+        >>> curve = jnp.log(0.7311) * jnp.arange(101.0)[::-1]
+        >>> describe_decay("LSTM, forget bias 1", np.asarray(curve), decay_fit(curve))
+        'LSTM, forget bias 1: half-life 2.2 steps; after 100 steps 10^-13.6 is left: it does not carry 100 steps.'
+    """
+    steps = len(log_norms) - 1
+    zero = np.flatnonzero(log_norms[::-1] == -math.inf)
+    if zero.size:
+        return f"{label}: exactly 0 from lag {zero[0]} on: it does not carry {steps} steps."
+    left = float(log_norms[0] - log_norms[-1]) / math.log(10)
+    if math.isnan(left):
+        return f"{label}: not a number."
+    rate, carried = float(fit.rate), left >= math.log10(CARRIES)
+    verdict = f"it {'carries' if carried else 'does not carry'} {steps} steps"
+    amount = (
+        f"after {steps} steps 10^{left:.1f} is left"
+        if abs(left) >= 1
+        else f"after {steps} steps {10**left:.2f} is left"
+    )
+    if bool(fit.is_power_law) and rate < 0 and float(fit.r_squared) < 0.98:
+        return f"{label}: falls like lag^{float(fit.power):.1f}, a power law; {amount}: {verdict}."
+    if left > 1:
+        return f"{label}: doubles every {_steps(math.log(2) / rate)}, 10^{left:.1f} after {steps} steps: it explodes."
+    if abs(left) < 0.05 or rate >= 0:
+        return f"{label}: keeps its size; {amount}: {verdict}."
+    return f"{label}: half-life {_steps(float(fit.half_life))}; {amount}: {verdict}."
+
+
+def _steps(value: float) -> str:
+    return f"{value:.{1 if value < 99.95 else 0}f} steps"

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrnn import GRU, LRU, LSTM, ConstantErrorCarousel, Elman, MinGRU, OriginalLSTM
 from jaxrnn.cells.gru import negate_update_gate
-from jaxrnn.gradients import adjoint_norms, decay_fit
+from jaxrnn.gradients import adjoint_norms, decay_fit, geometric_mean, median, root_mean_square
 from jaxrnn.initializers import Chrono, ForgetBias, Identity, Orthogonal
 
 KEY = jax.random.key(3)
@@ -122,3 +122,36 @@ def test_linear_cells_decay_by_their_coefficients():
     cell = MinGRU(3)
     norms = adjoint_norms(cell, cell.init(KEY, 1, FLOAT), jnp.zeros((501, 1, 1), FLOAT), last_output)
     np.testing.assert_allclose(norms[0] - norms[-1], 500 * np.log(0.5), rtol=1e-12)
+
+
+def test_tanh_forgets_by_a_power_law():
+    """h' = tanh(h) from 1/2: no exponential, the norm falls like T^-3/2."""
+    cell = Elman(1, recurrent_init=Identity())
+    params = cell.init(KEY, 1, FLOAT)._replace(input=jnp.ones((1, 1), FLOAT))
+    xs = jnp.zeros((100_001, 1), FLOAT).at[0, 0].set(np.arctanh(0.5))  # the first state is 1/2
+    expected = {10: 0.222760, 100: 1.30623e-2, 1000: 4.48429e-4, 10_000: 1.43077e-5, 100_000: 4.52874e-7}
+    norms = {}
+    for steps in expected:
+        logs = adjoint_norms(cell, params, xs[: steps + 1], lambda ys: ys[-1, 0])
+        norms[steps] = float(logs[0])
+        assert logs[-1] == 0
+    found = np.exp(list(norms.values()))
+    np.testing.assert_allclose(found, list(expected.values()), rtol=1e-5)
+    slope = (norms[100_000] - norms[10_000]) / np.log(10)
+    np.testing.assert_allclose(slope, -1.49959, atol=1e-5)
+    closed = 0.5**-3 * (0.5**-2 + 2 * np.array(list(norms)) / 3) ** -1.5
+    np.testing.assert_allclose(closed, found, rtol=0.05)
+
+
+def test_statistics_have_exponents_of_their_own():
+    """Independent factors of 1/2 and 3/2: the typical product shrinks, the mean keeps, the mean square grows."""
+    factors = np.log([0.5, 1.5])
+    rates = geometric_mean(jnp.asarray(factors)), root_mean_square(jnp.asarray(factors))
+    np.testing.assert_allclose(np.exp(rates), [0.8660, 1.1180], rtol=1e-4)
+    assert np.exp(factors).mean() == 1
+    ups = np.random.default_rng(0).binomial(40, 0.5, size=20_001)
+    logs = jnp.asarray(ups * factors[1] + (40 - ups) * factors[0])
+    np.testing.assert_allclose(np.exp(median(logs)), 0.75**20, rtol=1e-9)
+    np.testing.assert_allclose(0.75**20, 3.17e-3, rtol=1e-3)
+    np.testing.assert_allclose(np.exp(40 * rates[1]), 86.7, rtol=2e-3)
+    np.testing.assert_allclose(geometric_mean(logs), 40 * rates[0], rtol=0.01)

@@ -1,0 +1,83 @@
+"""Mean field theory against numbers by quadrature elsewhere, closed forms, and gradients that are measured."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import Elman
+from jaxrnn.gradients import adjoint_norms, critical_weight_scale, mean_field, root_mean_square
+from jaxrnn.initializers import Gaussian, Identity
+
+
+@pytest.mark.parametrize(
+    ("scale", "variance", "q", "chi", "root"),
+    [
+        (0.9, 0.25, 0.461168, 0.492092, 0.701493),
+        (1.0, 0.05, 0.193593, 0.759032, 0.871224),
+        (1.0, 0.25, 0.534649, 0.579884, 0.761501),
+        (1.5, 0.0, 0.793354, 1.139323, 1.067391),
+        (1.5, 0.25, 1.218208, 0.967097, 0.983411),
+        (2.0, 0.05, 2.195494, 1.342402, 1.158621),
+        (3.0, 1.0, 7.508746, 1.711224, 1.308138),
+    ],
+)
+def test_tanh_networks(scale, variance, q, chi, root):
+    found = mean_field(scale, variance)
+    np.testing.assert_allclose([found.q, found.chi, np.exp(found.rate)], [q, chi, root], rtol=1e-5)
+    np.testing.assert_allclose(found.correlation_length, 1 / abs(np.log(chi)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("variance", "square"),
+    [(0.0, 1), (0.01, 1.424205), (0.05, 1.760955), (0.1, 1.986073), (0.25, 2.401489), (0.5, 2.843167), (1.0, 3.443210)],
+)
+def test_critical_line(variance, square):
+    np.testing.assert_allclose(critical_weight_scale(variance) ** 2, square, rtol=1e-5)
+
+
+def test_below_the_critical_line_without_input_all_is_still():
+    found = mean_field(0.8, 0.0)
+    assert (
+        found.q == 0
+        and found.chi == pytest.approx(0.64)
+        and found.correlation_length == pytest.approx(-1 / np.log(0.64))
+    )
+
+
+def test_relu_networks():
+    found = mean_field(1.2, 0.3, "relu")
+    np.testing.assert_allclose([found.q, found.chi, found.rate], [0.3 / (1 - 0.72), 0.72, 0.5 * np.log(0.72)])
+    z = np.random.default_rng(0).normal(size=400_000) * np.sqrt(found.q)
+    np.testing.assert_allclose(1.44 * np.mean(np.maximum(z, 0) ** 2) + 0.3, found.q, rtol=0.01)
+    assert critical_weight_scale(0.3, "relu") == np.sqrt(2)
+    with pytest.raises(ValueError, match="below sqrt.2. for relu.*no fixed point"):
+        mean_field(np.sqrt(2), 0.3, "relu")
+
+
+@pytest.mark.parametrize(("scale", "variance"), [(0.9, 0.25), (2.0, 0.05)])
+def test_measured_gradients_agree(scale, variance):
+    """400 units read noise of their own; the root mean square adjoint over samples and networks, lags 10 to 60."""
+    size = 400
+    cell = Elman(size, input_init=Identity(variance**0.5), recurrent_init=Gaussian(scale))
+
+    def one(key):
+        keys = jax.random.split(key, 3)
+        xs = jax.random.normal(keys[0], (90, 2, size), jnp.float32)
+        projection = jax.random.normal(keys[1], (size,), jnp.float32)
+        return adjoint_norms(cell, cell.init(keys[2], size), xs, lambda ys: ys[-1] @ projection)
+
+    logs = jnp.stack([one(key) for key in jax.random.split(jax.random.key(0), 3)])  # (networks, time, samples)
+    curve = np.asarray(root_mean_square(logs, (0, 2)))[::-1]
+    rate = (curve[60] - curve[10]) / 50
+    np.testing.assert_allclose(np.exp(rate), np.exp(mean_field(scale, variance).rate), rtol=0.03)
+
+
+def test_errors():
+    for arguments, words in [
+        ((0.0, 0.1), "`weight_scale` must be a finite number above 0"),
+        ((1.0, -0.1), "`input_variance` must be a finite number of 0 or more"),
+        ((1.0, np.inf), "`input_variance`"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            mean_field(*arguments)

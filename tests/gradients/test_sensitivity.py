@@ -1,0 +1,58 @@
+"""Sensitivity by the parameters against automatic differentiation and the curse of memory in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import LRU, LSTM, Elman, Scan, Stack, unroll
+from jaxrnn.gradients import sensitivity
+from jaxrnn.initializers import Identity
+
+KEY = jax.random.key(31)
+FLOAT = jnp.float64
+
+
+def flat(tree):
+    leaves = jax.tree.leaves(tree)
+    return jnp.concatenate([p.reshape(-1) for x in leaves for p in ((x.real, x.imag) if jnp.iscomplexobj(x) else (x,))])
+
+
+@pytest.mark.parametrize("network", [LSTM(2), LRU(2, 2), Stack((LSTM(2), Elman(1)))], ids=lambda n: type(n).__name__)
+def test_equals_the_jacobian_by_all_parameters(network):
+    params, xs = network.init(KEY, 2, FLOAT), jax.random.normal(KEY, (4, 3, 2), FLOAT)
+    found = sensitivity(network, params, xs)
+    end = lambda p, x: flat(unroll(network, p, x, backend=Scan())[0])  # noqa: E731
+    rows = jax.jit(jax.vmap(jax.jacrev(end), (None, 1)))(params, xs)
+    square = sum((np.abs(np.asarray(leaf)) ** 2).reshape(3, -1).sum(axis=1) for leaf in jax.tree.leaves(rows))
+    np.testing.assert_allclose(found.parameters[-1], square, rtol=1e-9)
+    states = jax.vmap(end, (None, 1))(params, xs)
+    np.testing.assert_allclose(found.state[-1], (states**2).sum(axis=1), rtol=1e-10)
+    shorter = sensitivity(network, params, xs[:2])
+    np.testing.assert_allclose(found.parameters[:2], shorter.parameters, rtol=1e-12)
+
+
+@pytest.mark.parametrize("memory", [0.5, 0.9])
+def test_the_curse_of_memory(memory):
+    """E h^2 = 1 / (1 - l^2) and E (dh/dl)^2 = (1 + l^2) / (1 - l^2)^3, of white inputs; sampled within 1%."""
+    xs = np.random.default_rng(0).normal(size=(300, 40_000))
+    h, by_weight, states, squares = np.zeros(40_000), np.zeros(40_000), [], []
+    for x in xs:
+        h, by_weight = memory * h + x, h + memory * by_weight
+        states.append(h)
+        squares.append(by_weight**2)
+    exact_state, exact = 1 / (1 - memory**2), (1 + memory**2) / (1 - memory**2) ** 3
+    np.testing.assert_allclose(np.mean(np.square(states[100:])), exact_state, rtol=0.01)
+    np.testing.assert_allclose(np.mean(squares[100:]), exact, rtol=0.01)
+    cell = Elman(1, "identity", input_init=Identity(), recurrent_init=Identity(memory))
+    found = sensitivity(cell, cell.init(KEY, 1, FLOAT), jnp.asarray(xs[:, :8, None]))
+    # The input weight, 1 here, moves the state by the state itself, the bias by a geometric series.
+    own, bias = np.square(np.array(states)[:, :8]), ((1 - memory ** np.arange(1, 301)) / (1 - memory)) ** 2
+    np.testing.assert_allclose(found.state, own, rtol=1e-9)
+    np.testing.assert_allclose(found.parameters, np.array(squares)[:, :8] + own + bias[:, None], rtol=1e-8)
+
+
+def test_errors():
+    cell = Elman(2)
+    with pytest.raises(FloatingPointError, match="sensitivity: the projections"):
+        sensitivity(cell, cell.init(KEY, 1, FLOAT), jnp.full((3, 1), jnp.nan, FLOAT))

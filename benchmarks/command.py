@@ -1,5 +1,7 @@
 """The shell of every command: settings from the command line, checked before anything is computed, and exit codes."""
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,8 +9,6 @@ from typing import Any, TypeVar
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from benchmarks.files import prepare_folder
 
 SettingsType = TypeVar("SettingsType")
 GOES_ON = "The same command goes on from what is finished in"
@@ -90,6 +90,25 @@ def ready_folder(out: Path | None, name: str) -> Path:
     folder = out or Path(__file__).resolve().parents[1] / "scratch" / name
     prepare_folder(folder)
     return folder
+
+
+def prepare_folder(folder: Path) -> None:
+    """Makes the folder and writes a file into it, to know before computing that results can be kept.
+
+    Raises:
+        ValueError: it cannot be made or written to; folders made on the way are removed.
+    """
+    missing: list[Path] = []
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise ValueError(f"--out: cannot write to {folder}: {error.strerror}. Choose a folder of your own.") from error
 
 
 def progress(console: Console) -> Progress:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from benchmarks.measure import Band, Measurement
 from benchmarks.panel import GREY, INK, MARKS, Line, draw_panel
 from benchmarks.results import Results
-from benchmarks.styles import styles_of
+from jaxrnn.gradients.reporting.styles import styles_of
 
 _NORM = r"$\Vert \partial L / \partial s_{} \Vert$"
 FONTS: dict[Any, Any] = {

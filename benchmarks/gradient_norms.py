@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also 
 import jax
 from rich.console import Console
 
-from benchmarks import configurations, figure, files, report, table
+from benchmarks import configurations, figure, report, table
 from benchmarks.command import command, progress, ready_folder
 from benchmarks.environment import use_device
 from benchmarks.inputs import open_source
@@ -23,6 +23,7 @@ from benchmarks.results import Results
 from benchmarks.run import Run
 from benchmarks.settings import Settings, check, check_source
 from benchmarks.source import Source
+from jaxrnn import files
 
 
 def plan(settings: Settings) -> tuple[Settings, Source, Results, Path]:

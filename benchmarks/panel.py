@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.labels import Label, write_labels
 from benchmarks.measure import Band
-from benchmarks.styles import Style
+from jaxrnn.gradients.reporting.styles import Style
 
 LIMIT = 45.0  # decades drawn below and above 1: down to the least number that float32 knows
 FLOAT32_NORMAL = math.log10(2.0**-126)

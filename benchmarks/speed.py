@@ -26,9 +26,9 @@ import numpy as np
 from rich.console import Console
 
 import jaxrnn
-from benchmarks import files
 from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
 from benchmarks.environment import machine, versions
+from jaxrnn import files
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -5,9 +5,9 @@ import math
 import numpy as np
 from rich.table import Table
 
-from benchmarks.files import markdown_table
 from benchmarks.measure import Measurement
 from benchmarks.results import Results
+from jaxrnn.files import markdown_table
 
 HEADINGS = ("nats per step", "10 to 90%", "half-life, steps", "R²", "first / last step", "exactly 0")
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS, GREY
-from benchmarks.files import markdown_table
-from benchmarks.styles import OWN
 from experiments import output
+from jaxrnn.files import markdown_table
+from jaxrnn.gradients.reporting.styles import OWN
 from jaxrnn.tasks import Adding
 
 SOLVED = 0.01

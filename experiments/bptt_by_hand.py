@@ -55,12 +55,11 @@ from jax import lax
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import files
 from benchmarks.command import Failed, check_at_least, check_seed, command, ready_folder
 from benchmarks.environment import machine, versions
 from benchmarks.figure import save
 from experiments.bptt_figure import draw
-from jaxrnn import Elman, GatedParams, unroll
+from jaxrnn import Elman, GatedParams, files, unroll
 
 TEXT = "to be, or not to be: that is the question"  # Shakespeare, Hamlet, act 3, scene 1
 TOLERANCE = 1e-10

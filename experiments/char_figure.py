@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
-from benchmarks.files import markdown_table
-from benchmarks.styles import Style
 from experiments import output
+from jaxrnn.files import markdown_table
+from jaxrnn.gradients.reporting.styles import Style
 
 TARGET = 1.02
 SIDES = {"jaxrnn": Style("#0072B2", "-", "D"), "PyTorch": Style("#D55E00", (0, (5, 1.5)), "s")}

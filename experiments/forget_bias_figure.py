@@ -7,17 +7,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS, GREY, INK
-from benchmarks.files import markdown_table
 from experiments import output
+from jaxrnn.files import markdown_table
 from jaxrnn.tasks import Copy
 
 HEADINGS = ("forget bias", "predicted", "measured", "own path", "trained, measured", "trained, own path", "loss")
 SHADES = ("#9ecae9", "#56A8DC", "#0072B2", "#00497a", "#001f3a", "#D55E00")  # the last for chrono
 DASHES = ((0, (1, 1.2)), (0, (3, 1.5)), (0, (6, 1.5)), (0, (6, 1.5, 1, 1.5)), "-")
-SERIES = (
-    ("predicted from the bias", lambda part: part["predicted"], "_", INK),
-    ("measured at the start", lambda part: part["before"]["measured"], "o", "#56A8DC"),
-    ("measured after training", lambda part: part["after"]["measured"], "D", "#D55E00"),
+SERIES = (  # label, value, marker, colour, to which side
+    ("predicted from the bias", lambda part: part["predicted"], "_", INK, 0.0),
+    ("own path of a unit, at the start", lambda part: part["before"]["own_path"], "s", "#009E73", -0.2),
+    ("measured at the start", lambda part: part["before"]["measured"], "o", "#56A8DC", 0.0),
+    ("measured after training", lambda part: part["after"]["measured"], "D", "#D55E00", 0.2),
 )
 
 
@@ -65,11 +66,11 @@ def draw(results: dict[str, Any]) -> Figure:
             "networks with each bias.",
         ),
     )
-    left = output.panel(figure, (0.06, 0.13, 0.26, 0.6), "Half-life", "forget bias")
+    left = output.panel(figure, (0.06, 0.15, 0.26, 0.58), "Half-life", "forget bias")
     middle = output.panel(
-        figure, (0.4, 0.13, 0.24, 0.6), r"$\Vert\partial L/\partial c_t\Vert$ at the start", "lag in steps"
+        figure, (0.4, 0.15, 0.24, 0.58), r"$\Vert\partial L/\partial c_t\Vert$ at the start", "lag in steps"
     )
-    right = output.panel(figure, (0.72, 0.13, 0.26, 0.6), "Loss while training", "updates")
+    right = output.panel(figure, (0.72, 0.15, 0.26, 0.58), "Loss while training", "updates")
     _half_lives(left, parts)
     middle.set_ylabel("log10 of the norm")
     right.set_ylabel("cross-entropy, nats a step")
@@ -86,16 +87,19 @@ def draw(results: dict[str, Any]) -> Figure:
     handles, labels = middle.get_legend_handles_labels()
     figure.legend(handles, labels, loc="center", bbox_to_anchor=(0.69, 0.8), ncols=6, frameon=False, fontsize=11.5)
     figure.text(0.72, 0.03, "Dashed: answering without memory.", fontsize=11, color=GREY)
+    figure.text(0.06, 0.03, "Where a mark is missing the norm does not decay.", fontsize=11, color=GREY)
     return figure
 
 
 def _half_lives(axes, parts: dict[str, Any]) -> None:
     across = np.arange(len(parts))
     axes.set_yscale("log")
-    for label, value, marker, colour in SERIES:
+    for label, value, marker, colour, side in SERIES:
         values = np.array([value(part) for part in parts.values()], np.float64)
         size = {"ms": 22, "mew": 2.4} if marker == "_" else {"ms": 8, "mec": "white"}
-        axes.plot(across, values, marker, color=colour, label=label, **size)
+        axes.plot(across + side, values, marker, color=colour, label=label, **size)
     axes.set_xticks(across, [name.removeprefix("b_f = ") for name in parts])
     axes.set_ylabel("steps")
-    axes.legend(loc="upper left", frameon=False, fontsize=11, markerscale=0.7)
+    axes.set_ylim(0.7, 4000)
+    axes.set_xlim(-0.6, len(parts) - 0.4)
+    axes.legend(loc="upper left", frameon=False, fontsize=11, markerscale=0.7, borderaxespad=0)

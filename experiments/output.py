@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks import files
 from benchmarks.environment import machine, versions
 from benchmarks.figure import GREY, save
+from jaxrnn import files
 
 
 def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:

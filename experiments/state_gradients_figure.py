@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
-from benchmarks.files import markdown_table
 from benchmarks.labels import Label, write_labels
-from benchmarks.styles import COLOURS, OWN, Style
 from experiments import output
+from jaxrnn.files import markdown_table
+from jaxrnn.gradients.reporting.styles import COLOURS, OWN, Style
 
 STYLES = {
     "tanh": Style(COLOURS[0], (0, (4, 2)), "p"),

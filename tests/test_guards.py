@@ -20,7 +20,7 @@ MODULES = {
 # The floors of the house, ground floor first. A file imports from lower floors only, and inside one floor from files
 # named before it; a folder stands for all its files, which do not import one another, but for those named before it.
 FLOORS = [
-    ["typing", "errors", "numerics", "activations"],
+    ["typing", "errors", "numerics", "activations", "files"],
     ["initializers", "cell", "network"],
     ["cells"],
     ["backends.base", "backends.scan", "backends.chunk", "kernels", "backends"],

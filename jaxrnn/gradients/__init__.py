@@ -1,5 +1,7 @@
 """How gradients travel through a recurrence: measured on a logarithmic scale, fitted, held against theory."""
 
+import importlib
+
 from jaxrnn.gradients.activity import Activation as Activation
 from jaxrnn.gradients.activity import Saturation as Saturation
 from jaxrnn.gradients.activity import activations as activations
@@ -63,3 +65,15 @@ from jaxrnn.gradients.transport import Transport as Transport
 from jaxrnn.gradients.transport import histogram as histogram
 from jaxrnn.gradients.transport import spaced_lags as spaced_lags
 from jaxrnn.gradients.transport import transport as transport
+
+
+def __getattr__(name: str):
+    """Loads `report` on first use: it alone needs Matplotlib."""
+    if name != "report":
+        raise AttributeError(f"module 'jaxrnn.gradients' has no attribute {name!r}")
+    try:
+        return importlib.import_module("jaxrnn.gradients.reporting.report").report
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise ImportError('jaxrnn.gradients.report draws with Matplotlib: pip install "jaxrnn[plots]".') from error

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks import files
-from benchmarks.command import Failed, command
+from benchmarks.command import Failed, command, prepare_folder
+from jaxrnn import files
 
 
 def contents(folder):
@@ -44,7 +44,7 @@ def test_a_folder_in_the_place_of_a_file_leaves_every_old_file(tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused_and_leaves_nothing(tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="--out: cannot write to .*Choose a folder"):
-        files.prepare_folder(tmp_path / "new" / name if "x" in name else tmp_path / name)
+        prepare_folder(tmp_path / "new" / name if "x" in name else tmp_path / name)
     assert os.listdir(tmp_path) == ["file"]
 
 

@@ -21,9 +21,9 @@ from benchmarks.labels import spread
 from benchmarks.measure import Band, keys_of, measure
 from benchmarks.panel import Line, draw_panel
 from benchmarks.recorded import Images
-from benchmarks.styles import OWN, styles_of
 from benchmarks.synthetic import SYNTHETIC
 from jaxrnn import GRU, LSTM, Elman, cells
+from jaxrnn.gradients.reporting.styles import OWN, styles_of
 from jaxrnn.tasks import Adding
 from tests.benchmarks.pictures import check_apart, texts_of
 

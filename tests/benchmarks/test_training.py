@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import configurations, environment, figure, gradient_norms, run, styles, table
+from benchmarks import configurations, environment, figure, gradient_norms, run, table
 from benchmarks.configurations import Sizes
 from benchmarks.gradient_norms import main
 from benchmarks.measure import draw, keys_of, measure, sample
@@ -21,6 +21,7 @@ from benchmarks.synthetic import SYNTHETIC
 from benchmarks.training import Method, Problem, Training, train
 from jaxrnn import Scan, unroll
 from jaxrnn.gradients import adjoint_norms
+from jaxrnn.gradients.reporting import styles
 from tests.benchmarks.pictures import check_apart, texts_of
 from tests.checks import assert_close
 

@@ -1,6 +1,5 @@
 """Files of results: each written beside and then renamed, so that none is ever half there."""
 
-import contextlib
 import errno
 import os
 import tempfile
@@ -33,25 +32,6 @@ def write_all(folder: Path, writers: Mapping[str, Writer]) -> None:
 def text(content: str) -> Writer:
     """Writes a text."""
     return lambda path: path.write_text(content, encoding="utf-8")
-
-
-def prepare_folder(folder: Path) -> None:
-    """Makes the folder and writes a file into it, to know before computing that results can be kept.
-
-    Raises:
-        ValueError: it cannot be made or written to; folders made on the way are removed.
-    """
-    missing: list[Path] = []
-    try:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise ValueError(f"--out: cannot write to {folder}: {error.strerror}. Choose a folder of your own.") from error
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

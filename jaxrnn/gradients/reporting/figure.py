@@ -1,0 +1,122 @@
+"""The report as figures for slides and papers: charts as panels with the findings below, heat maps apart."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from jaxrnn.gradients.reporting.records import Chart, Heatmap, Report
+
+INK, GREY = "#222222", "#595959"
+FONTS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 13, "axes.labelsize": 13, "axes.titlesize": 15, "text.color": INK,
+    "axes.labelcolor": INK, "axes.edgecolor": GREY, "xtick.color": INK, "ytick.color": INK, "svg.hashsalt": "jaxrnn",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left",
+}  # fmt: skip
+Box = tuple[float, float, float, float]
+COLUMNS, PANEL, LINE = 2, 4.6, 0.3  # panels side by side; inches for a row of panels and for a line of text
+
+
+@matplotlib.rc_context(FONTS)
+def draw(report: Report) -> Figure:
+    """The charts of a report on one page, as long as it takes, with the names of the cells above and findings below."""
+    legend = 0.38 * math.ceil(len(report.cells) / 4)
+    above, below = 1.35 + legend, 0.3 + LINE * len(report.findings)
+    figure, places = _page(report, len(report.charts), above, below)
+    handles = [
+        Line2D([], [], color=s.colour, ls=s.dashes, marker=s.marker, lw=2.2, ms=8, label=name)
+        for name, s in report.cells.items()
+    ]
+    height = figure.get_figheight()
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.02, 1 - 1.05 / height), ncols=4, frameon=False,
+        fontsize=12.5, handlelength=3.4, borderaxespad=0,
+    )  # fmt: skip
+    for place, chart in zip(places, report.charts, strict=True):
+        _chart(figure.add_axes(place), chart, report)
+    for number, finding in enumerate(report.findings):
+        place = (below - 0.15 - LINE * (number + 0.5)) / height
+        figure.text(0.03, place, finding, fontsize=12.5, va="center", parse_math=False)
+    return figure
+
+
+@matplotlib.rc_context(FONTS)
+def draw_heatmaps(report: Report) -> Figure:
+    """The heat maps of a report on one page."""
+    figure, places = _page(report, len(report.heatmaps), 1.2, 0.1)
+    for place, heatmap in zip(places, report.heatmaps, strict=True):
+        _heatmap(figure.add_axes(place), heatmap)
+    return figure
+
+
+def _page(report: Report, panels: int, above: float, below: float) -> tuple[Figure, list[Box]]:
+    """A figure with the report's title, and places for panels; inches are left free above and below them."""
+    height = above + PANEL * math.ceil(panels / COLUMNS) + below
+    figure = Figure(figsize=(13.33, height))
+    figure.text(0.03, 1 - 0.4 / height, report.title, fontsize=22, weight="bold", va="center", parse_math=False)
+    figure.text(
+        0.03, 1 - 0.85 / height, report.subtitle, fontsize=12.5, color=GREY, va="center", parse_math=False
+    )  # fmt: skip
+    places = []
+    for number in range(panels):
+        column, row = number % COLUMNS, number // COLUMNS
+        bottom = height - above - PANEL * (row + 1) + 1.0
+        places.append((0.085 + 0.485 * column, bottom / height, 0.395, (PANEL - 1.7) / height))
+    return figure, places
+
+
+def save(figure: Figure, path: Path) -> None:
+    """PNG, SVG or PDF by the name's ending; the same report gives the same bytes."""
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    with matplotlib.rc_context(FONTS):
+        figure.savefig(path, metadata=metadata, dpi=120)
+
+
+def _chart(axes: Axes, chart: Chart, report: Report) -> None:
+    axes.set_title(chart.title, pad=10, parse_math=False)
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.grid(axis="y", color="#e6e6e6", lw=0.8)
+    axes.set_axisbelow(True)
+    if chart.x_scale == "log":
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    if chart.y_scale == "decades":
+        axes.yaxis.set_major_locator(MaxNLocator(7, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{y:.0f}}}$"))
+    finite = [s.y[np.isfinite(s.y)] for s in chart.series]
+    values = np.concatenate(finite) if finite else np.zeros(0)
+    low = float(values.min()) if values.size else -1.0
+    for number, series in enumerate(chart.series):
+        style = report.cells[series.cell]
+        every = (number * max(len(series.x) // 24, 1), max(len(series.x) // 6, 1))
+        y = np.where(series.y == -np.inf, low, series.y)
+        axes.plot(series.x, y, color=style.colour, ls=style.dashes, lw=2, marker=style.marker, ms=6.5, markevery=every)
+        if series.low is not None and series.high is not None:
+            inside = np.isfinite(series.low)
+            axes.fill_between(series.x, series.low, series.high, where=inside, color=style.colour, alpha=0.14, lw=0)
+        zero = np.flatnonzero(series.y == -np.inf)
+        if zero.size:
+            axes.plot(
+                series.x[zero[0]], low, "D", mfc="white", mec=style.colour, mew=1.8, ms=9, clip_on=False, zorder=5
+            )
+
+
+def _heatmap(axes: Axes, part: Heatmap) -> None:
+    axes.set_title(part.title, pad=10, parse_math=False)
+    image = axes.imshow(
+        part.values, aspect="auto", cmap="cividis", vmin=part.low, vmax=part.high, interpolation="nearest"
+    )
+    every = max(math.ceil(len(part.x_labels) / 26), 1)
+    places = range(0, len(part.x_labels), every)
+    axes.set_xticks(list(places), [part.x_labels[n][:9] for n in places], rotation=60, ha="right", fontsize=11)
+    axes.set_ylabel(part.y_label)
+    axes.set_yticks([])
+    bar = axes.figure.colorbar(image, ax=axes, pad=0.02)
+    bar.outline.set_visible(False)

@@ -1,0 +1,87 @@
+"""The report on any networks, by one call."""
+
+import math
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.gradients.adjoint import Loss
+from jaxrnn.gradients.reporting.measure import Networks, measure
+from jaxrnn.gradients.reporting.write import write_report
+
+
+def report(
+    networks: Networks,
+    xs,
+    folder: str | PathLike[str],
+    *,
+    loss: Loss | None = None,
+    lengths: Sequence[int] | None = None,
+    tokens: Sequence[str] | None = None,
+    title: str = "How far back do gradients reach?",
+    settings: dict | None = None,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> dict[str, Path]:
+    """Measures how gradients travel through networks, and writes it as a page, pictures, tables and words.
+
+    The page is one file that works without a network: values under the pointer, cells to be hidden, views by lag and
+    by length, transport, Lyapunov exponents, shares in the gradient of the parameters, gates over the tokens of a
+    sentence, light and dark, and slides in large type. Beside it PNG, SVG, PDF, JSON and Markdown. Needs the extra
+    `plots` for the pictures.
+
+    Args:
+        networks: By name: (cell, parameters), each a Cell or a Stack, all for the same inputs; trained ones or not.
+        xs: Inputs (time, batch, features).
+        folder: Where report.html, .png, .svg, .pdf, .json and .md, and gates.png, .svg and .pdf of cells with gates
+            are written; made if it is missing.
+        loss: Takes outputs (time, batch, output) to one value for each sample. For pure decay it reads the last output
+            alone. Default: a random projection of the last output.
+        lengths: Sequence lengths for the view by length. Default: an eighth, a quarter, half and all of the steps.
+        tokens: What the steps are called, for the gates of the first sequence. Default: their numbers.
+        title: Above everything.
+        settings: Told on the page, such as how the networks were made.
+        progress: Called with the name of each stage before it begins.
+
+    Returns:
+        The paths of the files by name.
+
+    Raises:
+        ValueError: there are no networks, `xs` has no batch axis or too few steps, or `tokens` are fewer than its
+            steps; nothing is written.
+        FloatingPointError: a network's gradient is not a number.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxrnn import Elman
+        >>> cell, xs = Elman(2), jax.random.normal(jax.random.key(1), (8, 4, 1), jnp.float32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = report({"tanh": (cell, cell.init(jax.random.key(0), 1))}, xs, folder)
+        ...     "report.html" in files, "report.pdf" in files
+        (True, True)
+    """
+    if not networks:
+        raise ValueError("report: `networks` holds none. Pass a dict of names to (cell, parameters).")
+    xs = jnp.asarray(xs)
+    if xs.ndim != 3 or xs.shape[0] < 8:
+        raise ValueError(f"report: `xs` must be (time, batch, features) of at least 8 steps, got shape {xs.shape}.")
+    time = xs.shape[0]
+    lengths = (
+        sorted({max(time // 8, 2), max(time // 4, 2), time // 2, time}) if lengths is None else sorted({*lengths, time})
+    )
+    if lengths[0] < 2 or lengths[-1] > time:
+        raise ValueError(f"report: `lengths` must lie from 2 to the {time} steps of `xs`, got {lengths}.")
+    if tokens is not None and len(tokens) < time:
+        raise ValueError(f"report: `tokens` must name each of the {time} steps of `xs`, got {len(tokens)}.")
+    found = measure(networks, xs, loss or last_output, lengths, tokens, title, settings or {}, progress)
+    progress("page and pictures")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return write_report(found, Path(folder))
+
+
+def last_output(ys):
+    """A fixed random projection of the last output: its derivative never vanishes, whatever the network puts out."""
+    weights = jax.random.normal(jax.random.key(0), ys.shape[-1:], jnp.float32).astype(ys.dtype)
+    return ys[-1] @ weights / math.sqrt(ys.shape[-1])

@@ -1,0 +1,224 @@
+"""The report: records that are checked, files that are whole, and the page in a real browser."""
+
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import GRU, LSTM, Elman
+from jaxrnn.gradients import adjoint_norms, median, report
+from jaxrnn.gradients.reporting.page import to_html
+from jaxrnn.gradients.reporting.records import Chart, Heatmap, Report, Series, Table
+from jaxrnn.gradients.reporting.report import last_output
+from jaxrnn.gradients.reporting.styles import styles_of
+from jaxrnn.gradients.reporting.write import write_report
+from tests.browser import browser
+
+NASTY = "</script><b>Jordan</b> & \u2028 $x$"
+CELLS = ("Elman", "LSTM-forget-1", "GRU", NASTY)
+LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
+
+
+def example() -> Report:
+    """Many decades, an exact zero, a band, a log axis, long names and a heat map."""
+    lags, lengths = np.arange(0, 1000, 7), np.array([64, 256, 1024])
+    by_lag = [Series(c, lags, -0.05 * n * lags, -0.06 * n * lags, -0.04 * n * lags) for n, c in enumerate(CELLS[:3], 1)]
+    dead = Series(NASTY, lags, np.where(lags < 300, -0.01 * lags, -np.inf))
+    by_length = tuple(Series(c, lengths, np.array([-1.0, -4.0, -16.0 - n])) for n, c in enumerate(CELLS))
+    share = Series("GRU", np.arange(5), np.linspace(1, 0, 5))
+    gate, tokens = np.random.default_rng(0).random((16, 24)), tuple(f"token{n}" for n in range(24))
+    return Report(
+        title="How far back?",
+        subtitle="Median and band",
+        cells=styles_of(CELLS),
+        charts=(
+            Chart("lag", "Norm by lag", "lag", "lag (steps)", "norm", (*by_lag, dead), note="pure decay"),
+            Chart("length", "First against last", "length", "length (steps)", "ratio", by_length, x_scale="log"),
+            Chart("share", "Share", "length", "lag", "share", (share,), "linear"),
+        ),
+        heatmaps=(Heatmap("gate", "Forget gate", "gates", tokens, "unit", gate, 0.0, 1.0),),
+        tables=(Table("Decay", ("cell", "half-life, steps"), (("GRU", "2.2"), (NASTY, "10^-3"))),),
+        findings=("GRU: half-life 2.2 steps; after 100 steps 10^-13.6 is left: it does not carry 100 steps.",),
+        settings={"seed": 0, "path": "<none>"},
+        provenance={"jax": "0"},
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(example(), folder)
+    return folder
+
+
+def test_all_files_are_there_and_the_same_report_gives_the_same_bytes(written, tmp_path):
+    kinds = ("png", "svg", "pdf")
+    names = {f"report.{kind}" for kind in (*kinds, "html", "json", "md")} | {f"gates.{kind}" for kind in kinds}
+    assert {path.name for path in written.iterdir()} == names
+    write_report(example(), tmp_path)
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+    data = json.loads((written / "report.json").read_text())
+    assert data["charts"][0]["series"][3]["y"][-1] == "-inf" and data["settings"]["seed"] == 0
+    text = (written / "report.md").read_text()
+    assert "- GRU: half-life 2.2 steps" in text and "| GRU | 2.2 |" in text
+
+
+def test_the_page_stands_alone_and_escapes_what_it_is_given():
+    page = to_html(example())
+    assert page.count("</script>") == 2 and "<b>Jordan" not in page
+    assert not re.search(r"""(src|href)=["'](?!data:,)""", page) and "@import" not in page and "url(" not in page
+    assert "10<sup>−13.6</sup>" in page
+    embedded = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1]
+    assert "\u2028" not in embedded and json.loads(embedded)["charts"][0]["series"][3]["cell"] == NASTY
+
+
+OVERLAPS = """
+let count = 0;
+for (const name of ["tick-x", "tick-y"]) {
+  const all = [...document.querySelectorAll("." + name)].map((e) => [e.closest("svg"), e.getBoundingClientRect()]);
+  all.forEach(([svg, a], i) => all.slice(i + 1).forEach(([other, b]) => {
+    if (svg === other && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom) count++;
+  }));
+}
+return count;
+"""
+SMALLEST = """
+const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+const texts = [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && hasText(e));
+return Math.min(...texts.map((e) => parseFloat(getComputedStyle(e).fontSize)));
+"""
+SHOWN = """
+const curves = [...document.querySelectorAll(".curve")].filter((c) => c.dataset.cell === arguments[0]);
+return curves.filter((c) => c.getBoundingClientRect().width > 0).length;
+"""
+TOGGLE = "[...document.querySelectorAll('#cells button')].find((b) => b.dataset.cell === arguments[0]).click()"
+MIDDLE = """
+const box = document.querySelector("svg.chart").getBoundingClientRect();
+return [box.x + box.width / 2, box.y + box.height / 2];
+"""
+
+
+def click(page, selector):
+    page.run("document.querySelector(arguments[0]).click()", selector)
+
+
+def test_the_page_in_a_browser(written):
+    with browser() as page:
+        page.open("about:blank")
+        page.requests(), page.complaints()  # those of the browser's own first page
+        address = (written / "report.html").as_uri()
+        page.open(address)
+        for width, height in ((1280, 900), (400, 800)):
+            page.resize(width, height)
+            for view in ("length", "gates", "lag"):
+                click(page, f"[data-view={view}]")
+                assert page.run("return document.querySelector('[role=tab][aria-selected=true]').textContent") == view
+                assert page.run("return document.documentElement.scrollWidth") <= width, (view, width)
+                assert page.run(OVERLAPS) == 0, (view, width)
+                assert page.run(SMALLEST) >= 11, (view, width)
+        page.resize(1280, 900)
+        for cell in CELLS:
+            assert page.run(SHOWN, cell) == 1
+            page.run(TOGGLE, cell)
+            assert page.run(SHOWN, cell) == 0
+            click(page, "[data-view=length]")
+            assert page.run(SHOWN, cell) == 0  # in every view
+            click(page, "[data-view=lag]")
+            page.run(TOGGLE, cell)
+            assert page.run(SHOWN, cell) == 1
+        page.point(*map(round, page.run(MIDDLE)))
+        hovered = page.run("const v = document.querySelector('.values'); return v.hidden ? '' : v.innerText")
+        lag = int(re.search(r"lag: (\d+)", hovered)[1])
+        assert 400 < lag < 600 and f"GRU: 10^\u2212{0.15 * lag:.2f}" in hovered and "exactly 0" in hovered
+        page.run("document.querySelector('svg.chart').focus()")
+        page.press(RIGHT)
+        assert page.run("return document.querySelector('.values').innerText").startswith("lag: ")
+        before = page.run("return getComputedStyle(document.body).backgroundColor")
+        click(page, "#theme")
+        assert page.run("return getComputedStyle(document.body).backgroundColor") != before
+        click(page, "#slides")
+        assert (
+            page.run(SMALLEST) >= 15 and page.run("return parseFloat(getComputedStyle(document.body).fontSize)") >= 24
+        )
+        assert page.run("return document.querySelectorAll('#charts figure').length") == 1
+        page.press(RIGHT)
+        assert page.run("return document.getElementById('place').textContent") == "2 of 4"
+        page.press(LEFT)
+        page.press(ESCAPE)
+        assert page.run("return document.getElementById('slide-controls').checkVisibility()") is False
+        page.run("document.querySelector('details').open = true")
+        assert page.run("return document.querySelector('details a').href").startswith("blob:")
+        assert page.run("return document.querySelectorAll('details tr').length") > 100
+        assert page.complaints() == []
+        asked = [url for url in page.requests() if not url.startswith(("data:", "blob:"))]
+        assert asked == [address]
+
+
+def test_report_of_networks(tmp_path):
+    cells = {"LSTM": LSTM(2), "Elman": Elman(2)}
+    networks = {name: (cell, cell.init(jax.random.key(0), 2)) for name, cell in cells.items()}
+    xs = jax.random.normal(jax.random.key(1), (16, 4, 2), jnp.float32)
+    stages = []
+    tokens = [f"w{n}" for n in range(16)]
+    files = report(networks, xs, tmp_path / "new", tokens=tokens, settings={"seed": 0}, progress=stages.append)
+    assert len(stages) >= 5 and all(path.stat().st_size > 0 for path in files.values())
+    data = json.loads(files["report.json"].read_text())
+    assert {chart["view"] for chart in data["charts"]} == {"lag", "length", "transport", "spectrum", "parameters"}
+    assert [m["title"] for m in data["heatmaps"]][:2] == ["LSTM: input gate", "LSTM: forget gate"]
+    assert data["heatmaps"][0]["x_labels"][:2] == ["w0", "w1"]
+    assert len(data["findings"]) == 2 and data["findings"][0].startswith("LSTM: ")
+    lag = next(chart for chart in data["charts"] if chart["id"] == "lag")["series"][0]
+    cell, params = networks["LSTM"]
+    exact = np.asarray(median(adjoint_norms(cell, params, xs, last_output), 1))[::-1] / np.log(10)
+    np.testing.assert_allclose(lag["y"], exact, rtol=1e-4, atol=1e-4)
+
+
+def test_errors(tmp_path):
+    xs = jnp.zeros((16, 4, 2), jnp.float32)
+    cell = GRU(3)
+    networks = {"GRU": (cell, cell.init(jax.random.key(0), 2))}
+    for arguments, words in [
+        (({}, xs), "`networks` holds none"),
+        ((networks, xs[:, 0]), r"`xs` must be \(time, batch, features\) of at least 8 steps"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            report(*arguments, tmp_path / "new")
+    with pytest.raises(ValueError, match="`lengths` must lie from 2 to the 16 steps"):
+        report(networks, xs, tmp_path / "new", lengths=(4, 17))
+    with pytest.raises(ValueError, match="`tokens` must name each of the 16 steps"):
+        report(networks, xs, tmp_path / "new", tokens=["a"])
+    assert not (tmp_path / "new").exists()
+    ones = np.ones(3)
+    with pytest.raises(ValueError, match="`y` of GRU holds NaN"):
+        Series("GRU", ones, np.array([1.0, np.nan, 2.0]))
+    with pytest.raises(ValueError, match="`y` of GRU must have 3 values"):
+        Series("GRU", ones, np.ones(4))
+    with pytest.raises(ValueError, match="`low` and `high` of GRU come together"):
+        Series("GRU", ones, ones, low=ones)
+    with pytest.raises(ValueError, match="must have a column for each of the 1 labels"):
+        Heatmap("a", "gate", "gates", ("x",), "unit", np.ones((2, 2)), 0.0, 1.0)
+    with pytest.raises(ValueError, match="a row of Decay has 1 of 2 columns"):
+        Table("Decay", ("a", "b"), (("1",),))
+    chart = Chart("a", "", "lag", "", "", (Series("GRU", ones, ones),))
+    rest = {"title": "", "subtitle": "", "heatmaps": (), "tables": (), "findings": (), "settings": {}, "provenance": {}}
+    with pytest.raises(ValueError, match="`cells` has no style for GRU"):
+        Report(cells={}, charts=(chart,), **rest)
+    with pytest.raises(ValueError, match="needs an id of its own"):
+        Report(cells=styles_of(["GRU"]), charts=(chart, chart), **rest)
+
+
+def test_without_matplotlib_the_message_names_the_extra():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "import jaxrnn.gradients\n"
+        "try: jaxrnn.gradients.report\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 'pip install "jaxrnn[plots]"' in done.stdout

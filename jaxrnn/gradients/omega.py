@@ -1,0 +1,230 @@
+"""Omega, the regulariser that asks of every step to hand error signals on at their length."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PyTree
+
+from jaxrnn.cell import Cell, GatedCell, recurrent_product
+from jaxrnn.gradients.adjoint import forward, loss_and_gradient
+from jaxrnn.gradients.scaled import Scaled, add, log_norm, normalise, scaled, square_norm
+from jaxrnn.numerics import cast, real_dtype
+
+_BOUND = 1e-20  # the released code leaves adjoints out whose squared norm is below this
+
+LossFunction = Callable[[Array], Array]
+
+
+class LossAndOmega(NamedTuple):
+    """The loss and the regulariser of every sample, from one forward pass."""
+
+    loss: Float[Array, "*batch"]
+    omega: Float[Array, "*batch"]
+
+
+def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
+    """Omega of equation 9, differentiated through everything it depends on.
+
+        Omega = sum over t = 1 ... T of (||J_t^T a_t|| / ||a_t|| - 1)^2,    J_t = ds_t/ds_{t-1},    a_t = dL/ds_t
+
+    s_t is the whole state after step t, s_0 the starting carry, a_t the total derivative. Omega is 0 where every step
+    keeps the length of the error signal that passes it, whatever that length is: scaling the loss does not change it.
+    To train with it, add `strength * found.omega.mean()` to `found.loss.mean()`; the paper's strength is 4.
+
+    Three functions differ in what they compute, and no argument does:
+
+    * `omega`: the value above. Its gradient is the derivative of this value, through states and adjoints too. For any
+      Cell. It costs second derivatives of the cell.
+    * `omega_immediate`: the same value. Its gradient counts only how J_t depends on the recurrent matrix.
+    * `omega_squared`: squares of the norms inside, and a mean over the steps. The gradient as in `omega_immediate`.
+
+    Args:
+        cell: Any Cell.
+        params: Its parameters, in the dtype of `xs`.
+        xs: Inputs (time, *batch, features), or a pytree of such. The sequence starts from `cell.init_carry`.
+        loss: Takes outputs (time, *batch, output) to one value for each sample (*batch). It may close over targets and
+            over parameters of a readout, which are trained by `loss`, and by `omega` too.
+
+    Returns:
+        Both (*batch). Where a_t is exactly zero, as after the last step that the loss reads, step t counts 0. Adjoints
+        carry an exponent of their own for each sample, so that long sequences do not underflow.
+
+    Source: Pascanu, Mikolov & Bengio (2013, https://arxiv.org/abs/1211.5063), equation 9.
+
+    Raises:
+        TypeError: `cell` is not a Cell, `xs` is not floating point, or `loss` returns no real array.
+        ValueError: `loss` does not return one value for each sample, or shapes do not fit.
+
+    Example:
+        >>> from jaxrnn import Elman
+        >>> from jaxrnn.initializers import Orthogonal
+        >>> cell = Elman(4, "identity", recurrent_init=Orthogonal(0.5))
+        >>> params = cell.init(jax.random.key(0), input_size=2)
+        >>> found = omega(cell, params, jnp.ones((6, 3, 2), jnp.float32), lambda ys: ys[-1].sum(axis=-1))
+        >>> [round(float(value), 4) for value in found.omega]  # 6 steps of (0.5 - 1)^2
+        [1.5, 1.5, 1.5]
+    """
+    us, carries, ys = forward("omega", cell, params, xs)
+    losses, d_ys = loss_and_gradient("omega", loss, ys)
+    if ys.shape[0] == 0:
+        return LossAndOmega(losses, jnp.zeros(losses.shape, real_dtype(carries)))
+    return LossAndOmega(losses, jnp.sum(_adjoints(cell, params, us, carries, d_ys)[1], axis=0))
+
+
+def omega_immediate(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
+    """Omega of equation 9, differentiated by the recurrent matrix alone, as the paper does.
+
+    The value is that of `omega`. For its gradient all else is constant: the states, the adjoints, the slopes of the
+    cell's functions, and what J_t has besides the product with the matrix (peepholes, the LSTM's path along c). This
+    is the "immediate" derivative of equation 10, which writes states before the nonlinearity, so that J_t depends on
+    nothing else directly. It pushes the matrix alone; other parameters, those of the readout too, get no gradient from
+    `omega`, and the usual one from `loss`. It costs one pass backward more than the loss alone, no second derivatives.
+
+    For h_t = tanh(x_t U + h_{t-1} W + b), with z_t = a_t (1 - h_t^2) constant, J_t^T a_t = W z_t.
+
+    Args:
+        cell: A GatedCell, whose carry enters through one product.
+        params: As in `omega`.
+        xs: As in `omega`.
+        loss: As in `omega`.
+
+    Returns:
+        As `omega` does.
+
+    Source: as `omega`, equations 9 and 10.
+
+    Raises:
+        TypeError: `cell` is no GatedCell; else as `omega`.
+        ValueError: as `omega`.
+
+    Example:
+        >>> from jaxrnn import Elman
+        >>> from jaxrnn.initializers import Identity
+        >>> cell = Elman(4, "identity", recurrent_init=Identity(0.5))
+        >>> params, xs = cell.init(jax.random.key(0), input_size=2), jnp.ones((6, 2), jnp.float32)
+        >>> value = lambda params: omega_immediate(cell, params, xs, lambda ys: ys[-1, 0]).omega
+        >>> float(jax.grad(value)(params).recurrent[0, 0])  # 6 steps of 2 * (0.5 - 1)
+        -6.0
+    """
+    losses, adjoints, deviations = _immediate("omega_immediate", cell, params, xs, loss, power=1)
+    del adjoints
+    return LossAndOmega(losses, jnp.sum(deviations, axis=0))
+
+
+def omega_squared(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
+    """Omega as the released code computes it: equation 10 with squares inside, a mean over the steps that count.
+
+        omega_b = sum over t of k_tb (||J_t^T a_t||^2 / ||a_t||^2 - 1)^2 / K,    K = sum over t of mean over b of k_tb
+
+    k_tb is 0 where ||a_t||^2 < 1e-20, with a_t the adjoint of the mean loss over all B samples, ||dL_b/ds_t|| / B, and
+    1 elsewhere. `omega.mean()` is the number that the code prints, and that its strength of 2 belongs to. As it is a
+    mean over steps and `omega` is a sum, strengths do not carry over from one to the other. The gradient is that of the
+    recurrent matrix alone, as in `omega_immediate`. Omega is 0 where no step counts.
+
+    Args:
+        cell: A GatedCell.
+        params: As in `omega`.
+        xs: As in `omega`.
+        loss: As in `omega`.
+
+    Returns:
+        Both (*batch).
+
+    Source: as `omega`, equation 10, and https://github.com/pascanur/trainingRNNs, RNN.py.
+
+    Raises:
+        TypeError: `cell` is no GatedCell; else as `omega`.
+        ValueError: as `omega`.
+
+    Example:
+        >>> from jaxrnn import Elman
+        >>> from jaxrnn.initializers import Orthogonal
+        >>> cell = Elman(4, "identity", recurrent_init=Orthogonal(0.5))
+        >>> params = cell.init(jax.random.key(0), input_size=2)
+        >>> found = omega_squared(cell, params, jnp.ones((6, 3, 2), jnp.float32), lambda ys: ys[-1].sum(axis=-1))
+        >>> round(float(found.omega.mean()), 4)  # (0.25 - 1)^2
+        0.5625
+    """
+    losses, adjoints, deviations = _immediate("omega_squared", cell, params, xs, loss, power=2)
+    samples = max(losses.size, 1)
+    log_bound = math.log(_BOUND) / 2 + math.log(samples)
+    counts = ~(log_norm(adjoints) < log_bound)  # so that NaN counts, and shows
+    count = jnp.sum(counts, dtype=deviations.dtype) / samples
+    total = jnp.sum(jnp.where(counts, deviations, 0), axis=0)
+    return LossAndOmega(losses, total / jnp.where(count == 0, 1, count))
+
+
+def _immediate(name: str, cell, params, xs, loss, power: int) -> tuple[Array, Scaled, Array]:
+    """Losses, the adjoint of every state, and (ratio^power - 1)^2 of every step, with the immediate gradient."""
+    if not isinstance(cell, GatedCell):
+        raise TypeError(
+            f"{name}: `cell` must be a GatedCell, whose carry enters through one product with a matrix, got {cell!r}. "
+            "Choose omega, which takes any Cell."
+        )
+    us, carries, ys = forward(name, cell, params, xs)
+    losses, d_ys = loss_and_gradient(name, loss, ys)
+    fixed = lax.stop_gradient((params, us, carries, d_ys))
+    if ys.shape[0] == 0:
+        nothing = jnp.zeros(ys.shape[:-1], real_dtype(carries))
+        return losses, Scaled((nothing[..., None],), nothing.astype(jnp.int32)), nothing
+    adjoints, _ = _adjoints(cell, *fixed)
+    return losses, adjoints, _products(cell, power, params, *fixed[:-1], adjoints)
+
+
+def _deviation(adjoint: PyTree, moved: PyTree, rank: int, power: int = 1) -> Float[Array, "*batch"]:
+    """((||moved|| / ||adjoint||)^power - 1)^2; 0 where the adjoint is exactly zero. `adjoint` is a mantissa."""
+    shorter = scaled(moved, rank)
+    below, above = square_norm(adjoint, rank), square_norm(shorter.mantissa, rank)
+    gone, none = below == 0, above == 0  # where a square root has no derivative
+    length = jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, above) / jnp.where(gone, 1, below)))
+    ratio = jnp.ldexp(jnp.ones_like(length), shorter.exponent) * length
+    return jnp.where(gone, 0, (ratio**power - 1) ** 2)
+
+
+def _before(cell: Cell, carries, rank: int):
+    """The carry before each step, the starting one first."""
+    start = cell.init_carry(jax.tree.leaves(carries)[0].shape[1 : 1 + rank], real_dtype(carries))
+    return jax.tree.map(lambda s, c: jnp.concatenate([s[None], c[:-1]]), start, carries)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _adjoints(cell: Cell, params, us, carries, d_ys) -> tuple[Scaled, Float[Array, "time *batch"]]:
+    """One pass backward: the adjoint of the state after every step, and (ratio - 1)^2 of every step."""
+    rank, dtype = d_ys.ndim - 2, real_dtype(carries)
+    wide, readout, d_ys = cell.widen(params, dtype), cast(params, dtype), cast(d_ys, dtype)
+
+    def step(later: Scaled, inputs):
+        before, after, u, d_y = inputs
+        _, output_vjp = jax.vjp(lambda c: cell.output(readout, c, u), after)
+        adjoint = add(later, scaled(output_vjp(d_y)[0], rank))
+        _, advance_vjp = jax.vjp(lambda c: cell.advance(wide, c, u), before)
+        (moved,) = advance_vjp(adjoint.mantissa)
+        deviation = _deviation(adjoint.mantissa, moved, rank)
+        return normalise(Scaled(moved, adjoint.exponent)), (adjoint, deviation)
+
+    nothing = scaled(jax.tree.map(lambda c: jnp.zeros_like(c[0]), carries), rank)
+    _, found = lax.scan(step, nothing, (_before(cell, carries, rank), carries, us, d_ys), reverse=True)
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _products(cell: GatedCell, power: int, params, fixed, us, carries, adjoints: Scaled) -> Float[Array, "time *batch"]:
+    """(ratio^power - 1)^2 of every step; only the recurrent matrix is taken from `params`, all else is given."""
+    dtype = real_dtype(carries)
+    pointwise = cast(cell.pointwise(fixed), dtype)
+
+    def local(before, u, adjoint):
+        """J_t^T a_t less its product with the matrix, and what that product is of."""
+        v = recurrent_product(before.h, cell.recurrent(fixed), cell.gates)
+        return jax.vjp(lambda c, v: cell.update(pointwise, c, u, v), before, v)[1](adjoint)
+
+    befores = _before(cell, carries, adjoints.exponent.ndim - 1)
+    direct, d_v = jax.vmap(local)(befores, us, adjoints.mantissa)
+    product_vjp = jax.vjp(lambda h: recurrent_product(h, cell.recurrent(params), cell.gates), befores.h)[1]
+    moved = direct._replace(h=direct.h + product_vjp(d_v)[0])
+    return _deviation(adjoints.mantissa, moved, adjoints.exponent.ndim, power)

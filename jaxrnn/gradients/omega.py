@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
 from jaxrnn.gradients.adjoint import forward, loss_and_gradient
-from jaxrnn.gradients.scaled import Scaled, add, log_norm, normalise, scaled, square_norm
+from jaxrnn.gradients.scaled import Scaled, add, log_norm, scaled, square_norm
 from jaxrnn.numerics import cast, real_dtype
 
 _BOUND = 1e-20  # the released code leaves adjoints out whose squared norm is below this
@@ -73,7 +73,7 @@ def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
     losses, d_ys = loss_and_gradient("omega", loss, ys)
     if ys.shape[0] == 0:
         return LossAndOmega(losses, jnp.zeros(losses.shape, real_dtype(carries)))
-    return LossAndOmega(losses, jnp.sum(_adjoints(cell, params, us, carries, d_ys)[1], axis=0))
+    return LossAndOmega(losses, jnp.sum(_deviations(cell, params, us, carries, d_ys), axis=0))
 
 
 def omega_immediate(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
@@ -172,8 +172,7 @@ def _immediate(name: str, cell, params, xs, loss, power: int) -> tuple[Array, Sc
     if ys.shape[0] == 0:
         nothing = jnp.zeros(ys.shape[:-1], real_dtype(carries))
         return losses, Scaled((nothing[..., None],), nothing.astype(jnp.int32)), nothing
-    adjoints, _ = _adjoints(cell, *fixed)
-    return losses, adjoints, _products(cell, power, params, *fixed[:-1], adjoints)
+    return losses, *_immediate_deviations(cell, power, params, *fixed)
 
 
 def _deviation(adjoint: PyTree, moved: PyTree, rank: int, power: int = 1) -> Float[Array, "*batch"]:
@@ -192,39 +191,70 @@ def _before(cell: Cell, carries, rank: int):
     return jax.tree.map(lambda s, c: jnp.concatenate([s[None], c[:-1]]), start, carries)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _adjoints(cell: Cell, params, us, carries, d_ys) -> tuple[Scaled, Float[Array, "time *batch"]]:
-    """One pass backward: the adjoint of the state after every step, and (ratio - 1)^2 of every step."""
+def _backward(back: Callable, cell: Cell, params, us, carries, d_ys, inputs) -> tuple[Scaled, Any]:
+    """The adjoint of the state after every step, and what `back` told of every step.
+
+    Args:
+        back: Takes a step back, (inputs of the step, mantissa of a_t) -> (J_t^T a_t, what to tell).
+        cell: The cell.
+        params: Its parameters.
+        us: Projections.
+        carries: The carry after each step.
+        d_ys: The derivatives of the loss with respect to the outputs.
+        inputs: What `back` is given of every step.
+    """
     rank, dtype = d_ys.ndim - 2, real_dtype(carries)
-    wide, readout, d_ys = cell.widen(params, dtype), cast(params, dtype), cast(d_ys, dtype)
+    readout = cast(params, dtype)
+
+    def direct(after, u, d_y):
+        return jax.vjp(lambda c: cell.output(readout, c, u), after)[1](d_y)[0]
 
     def step(later: Scaled, inputs):
-        before, after, u, d_y = inputs
-        _, output_vjp = jax.vjp(lambda c: cell.output(readout, c, u), after)
-        adjoint = add(later, scaled(output_vjp(d_y)[0], rank))
-        _, advance_vjp = jax.vjp(lambda c: cell.advance(wide, c, u), before)
-        (moved,) = advance_vjp(adjoint.mantissa)
-        deviation = _deviation(adjoint.mantissa, moved, rank)
-        return normalise(Scaled(moved, adjoint.exponent)), (adjoint, deviation)
+        adjoint = add(later, inputs[0])
+        moved, told = back(inputs[1], adjoint.mantissa)
+        return Scaled(moved, adjoint.exponent), (adjoint, told)
 
+    directs = scaled(jax.vmap(direct)(carries, us, cast(d_ys, dtype)), rank + 1)
     nothing = scaled(jax.tree.map(lambda c: jnp.zeros_like(c[0]), carries), rank)
-    _, found = lax.scan(step, nothing, (_before(cell, carries, rank), carries, us, d_ys), reverse=True)
-    return found
+    return lax.scan(step, nothing, (directs, inputs), reverse=True)[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _deviations(cell: Cell, params, us, carries, d_ys) -> Float[Array, "time *batch"]:
+    """(ratio - 1)^2 of every step."""
+    rank = d_ys.ndim - 2
+    wide = cell.widen(params, real_dtype(carries))
+
+    def back(inputs, adjoint):
+        before, u = inputs
+        (moved,) = jax.vjp(lambda c: cell.advance(wide, c, u), before)[1](adjoint)
+        return moved, moved
+
+    inputs = _before(cell, carries, rank), us
+    adjoints, moved = _backward(back, cell, params, us, carries, d_ys, inputs)
+    return _deviation(adjoints.mantissa, moved, rank + 1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _products(cell: GatedCell, power: int, params, fixed, us, carries, adjoints: Scaled) -> Float[Array, "time *batch"]:
-    """(ratio^power - 1)^2 of every step; only the recurrent matrix is taken from `params`, all else is given."""
-    dtype = real_dtype(carries)
-    pointwise = cast(cell.pointwise(fixed), dtype)
+def _immediate_deviations(
+    cell: GatedCell, power: int, params, fixed, us, carries, d_ys
+) -> tuple[Scaled, Float[Array, "time *batch"]]:
+    """Adjoints and (ratio^power - 1)^2; only the recurrent matrix is taken from `params`, all else is given."""
+    rank, dtype = d_ys.ndim - 2, real_dtype(carries)
+    pointwise, matrix = cast(cell.pointwise(fixed), dtype), cell.recurrent(fixed)
+    befores = _before(cell, carries, rank)
 
-    def local(before, u, adjoint):
-        """J_t^T a_t less its product with the matrix, and what that product is of."""
-        v = recurrent_product(before.h, cell.recurrent(fixed), cell.gates)
-        return jax.vjp(lambda c, v: cell.update(pointwise, c, u, v), before, v)[1](adjoint)
+    def product(h, matrix=matrix):
+        return recurrent_product(h, matrix, cell.gates)
 
-    befores = _before(cell, carries, adjoints.exponent.ndim - 1)
-    direct, d_v = jax.vmap(local)(befores, us, adjoints.mantissa)
-    product_vjp = jax.vjp(lambda h: recurrent_product(h, cell.recurrent(params), cell.gates), befores.h)[1]
-    moved = direct._replace(h=direct.h + product_vjp(d_v)[0])
-    return _deviation(adjoints.mantissa, moved, adjoints.exponent.ndim, power)
+    def back(inputs, adjoint):
+        before, v, u = inputs
+        rest, d_v = jax.vjp(lambda c, v: cell.update(pointwise, c, u, v), before, v)[1](adjoint)
+        (through,) = jax.vjp(product, before.h)[1](d_v)
+        return rest._replace(h=rest.h + through), (rest, d_v)
+
+    inputs = befores, product(befores.h), us
+    adjoints, (rest, d_v) = _backward(back, cell, fixed, us, carries, d_ys, inputs)
+    (through,) = jax.vjp(lambda h: product(h, cell.recurrent(params)), befores.h)[1](d_v)
+    moved = rest._replace(h=rest.h + through)
+    return adjoints, _deviation(adjoints.mantissa, moved, rank + 1, power)

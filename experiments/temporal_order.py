@@ -287,8 +287,11 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
 def run(settings: Settings, folder: Path, messages: Console) -> None:
     """Trains one length and method after the other and writes everything after each."""
     results = output.open_results(folder, settings, FIELDS, messages)
-    pairs: list[tuple[int, Method]] = [(length, method) for length in settings.lengths for method in settings.methods]
-    planned = {f"{method}-{length}": (length, method) for length, method in pairs}
+    planned = {
+        f"{method}-{length}": Experiment(settings, length, method)
+        for length in settings.lengths
+        for method in settings.methods
+    }
     left = [name for name in planned if name not in results["parts"]]
     seconds = 60 * settings.minutes
     with progress(messages) as bar:
@@ -296,8 +299,7 @@ def run(settings: Settings, folder: Path, messages: Console) -> None:
         for number, name in enumerate(left):
             begun = number * seconds
             bar.update(task, description=name, completed=begun)
-            experiment = Experiment(settings, *planned[name])
-            part = train(experiment, lambda spent, begun=begun: bar.update(task, completed=begun + spent))
+            part = train(planned[name], lambda spent, begun=begun: bar.update(task, completed=begun + spent))
             results["parts"][name] = part
             output.write(folder, "temporal_order", lambda: draw(results), to_markdown(results), results)
     results["finished"] = True

@@ -49,49 +49,34 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Callable[[Array], Arra
         >>> norms.shape
         (6, 3)
     """
-    us, carries, ys = forward("adjoint_norms", cell, params, xs)
-    _, d_ys = loss_and_gradient("adjoint_norms", loss, ys)
-    if ys.shape[0] == 0:
-        return jnp.zeros(ys.shape[:-1], carry_dtype(ys.dtype))
-    return _log_norms(cell, params, us, carries, d_ys)
-
-
-def forward(name: str, cell, params: PyTree, xs: PyTree) -> tuple[PyTree, PyTree, Array]:
-    """Checks the arguments of the function of this name and runs the cell from its `init_carry`.
-
-    Returns:
-        Projections, the carry after each step, and outputs (time, *batch, output) in the dtype of the inputs.
-    """
     if not isinstance(cell, Cell):
-        raise TypeError(f"{name}: `cell` must be a Cell, got {cell!r}. Measure a Stack's cells one by one.")
+        raise TypeError(f"adjoint_norms: `cell` must be a Cell, got {cell!r}. Measure a Stack's cells one by one.")
     xs = jax.tree.map(jnp.asarray, xs)
-    validation.check_inputs(xs)
+    batch_shape = validation.check_inputs(xs)
     validation.check_params(type(cell).__name__, params, jax.tree.leaves(xs)[0].dtype)
     validation.check_fit(cell, params, xs)
-    return _run(cell, params, xs)
-
-
-def loss_and_gradient(name: str, loss: Callable[[Array], Array], ys: Array) -> tuple[Array, Array]:
-    """The loss of each sample (*batch), checked, and its derivative with respect to the outputs, shaped as they are."""
-    batch_shape = ys.shape[1:-1]
+    us, carries, ys = _run(cell, params, xs)
     losses, loss_vjp = jax.vjp(loss, ys)
     if not isinstance(losses, jax.Array) or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise TypeError(
-            f"{name}: `loss` must return one real array, got {jax.tree.map(jnp.asarray, losses)}. "
+            f"adjoint_norms: `loss` must return one real array, got {jax.tree.map(jnp.asarray, losses)}. "
             "Return a differentiable value for each sample, for example lambda ys: (ys[-1] ** 2).sum(axis=-1)."
         )
     if losses.shape != batch_shape:
         raise ValueError(
-            f"{name}: `loss` must return one value for each sample, shape {batch_shape}, got "
+            f"adjoint_norms: `loss` must return one value for each sample, shape {batch_shape}, got "
             f"{losses.shape}. Reduce time and features only, for example "
             "lambda ys: (ys[-1] ** 2).sum(axis=-1)."
         )
-    return losses, loss_vjp(jnp.ones_like(losses))[0]
+    (d_ys,) = loss_vjp(jnp.ones_like(losses))
+    if ys.shape[0] == 0:
+        return jnp.zeros((0, *batch_shape), carry_dtype(ys.dtype))
+    return _log_norms(cell, params, us, carries, d_ys)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(cell: Cell, params, xs):
-    """What `forward` returns."""
+    """Projections, the carry after each step, and outputs in the dtype of the inputs."""
     steps = Steps(xs)
     us = project(cell, params, steps)
     batch_shape = jax.tree.leaves(xs)[0].shape[1:-1]

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
+from jaxrnn import validation
+from jaxrnn.backends.base import Steps, project
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
-from jaxrnn.gradients.adjoint import forward, loss_and_gradient
 from jaxrnn.gradients.scaled import Scaled, add, log_norm, scaled, square_norm
-from jaxrnn.numerics import cast, real_dtype
+from jaxrnn.numerics import carry_dtype, cast, real_dtype
 
 _BOUND = 1e-20  # the released code leaves adjoints out whose squared norm is below this
 
@@ -69,11 +70,10 @@ def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
         >>> [round(float(value), 4) for value in found.omega]  # 6 steps of (0.5 - 1)^2
         [1.5, 1.5, 1.5]
     """
-    us, carries, ys = forward("omega", cell, params, xs)
-    losses, d_ys = loss_and_gradient("omega", loss, ys)
-    if ys.shape[0] == 0:
-        return LossAndOmega(losses, jnp.zeros(losses.shape, real_dtype(carries)))
-    return LossAndOmega(losses, jnp.sum(_deviations(cell, params, us, carries, d_ys), axis=0))
+    trajectory, losses, d_ys = _forward("omega", cell, params, xs, loss)
+    if d_ys.shape[0] == 0:
+        return LossAndOmega(losses, jnp.zeros(losses.shape, real_dtype(trajectory.carries)))
+    return LossAndOmega(losses, jnp.sum(_deviations(cell, params, trajectory, d_ys), axis=0))
 
 
 def omega_immediate(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
@@ -166,11 +166,10 @@ def _immediate(name: str, cell, params, xs, loss, power: int) -> tuple[Array, Sc
             f"{name}: `cell` must be a GatedCell, whose carry enters through one product with a matrix, got {cell!r}. "
             "Choose omega, which takes any Cell."
         )
-    us, carries, ys = forward(name, cell, params, xs)
-    losses, d_ys = loss_and_gradient(name, loss, ys)
-    fixed = lax.stop_gradient((params, us, carries, d_ys))
-    if ys.shape[0] == 0:
-        nothing = jnp.zeros(ys.shape[:-1], real_dtype(carries))
+    trajectory, losses, d_ys = _forward(name, cell, params, xs, loss)
+    fixed = lax.stop_gradient((params, trajectory, d_ys))
+    if d_ys.shape[0] == 0:
+        nothing = jnp.zeros(d_ys.shape[:-1], real_dtype(trajectory.carries))
         return losses, Scaled((nothing[..., None],), nothing.astype(jnp.int32)), nothing
     return losses, *_immediate_deviations(cell, power, params, *fixed)
 
@@ -185,25 +184,64 @@ def _deviation(adjoint: PyTree, moved: PyTree, rank: int, power: int = 1) -> Flo
     return jnp.where(gone, 0, (ratio**power - 1) ** 2)
 
 
-def _before(cell: Cell, carries, rank: int):
-    """The carry before each step, the starting one first."""
-    start = cell.init_carry(jax.tree.leaves(carries)[0].shape[1 : 1 + rank], real_dtype(carries))
-    return jax.tree.map(lambda s, c: jnp.concatenate([s[None], c[:-1]]), start, carries)
+class _Trajectory(NamedTuple):
+    """Leaves are (time, *batch, ...); `befores` and `carries` are the states before and after each step."""
+
+    us: PyTree
+    befores: PyTree
+    carries: PyTree
 
 
-def _backward(back: Callable, cell: Cell, params, us, carries, d_ys, inputs) -> tuple[Scaled, Any]:
+def _forward(name: str, cell, params, xs, loss) -> tuple[_Trajectory, Array, Array]:
+    """The run, the loss of each sample, and its derivatives by the outputs (time, *batch, output)."""
+    if not isinstance(cell, Cell):
+        raise TypeError(f"{name}: `cell` must be a Cell, got {cell!r}. Take the cells of a Stack one by one.")
+    xs = jax.tree.map(jnp.asarray, xs)
+    batch_shape = validation.check_inputs(xs)
+    validation.check_params(type(cell).__name__, params, jax.tree.leaves(xs)[0].dtype)
+    validation.check_fit(cell, params, xs)
+    trajectory, ys = _run(cell, params, xs)
+    losses, loss_vjp = jax.vjp(loss, ys)
+    if not isinstance(losses, jax.Array) or not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: `loss` must return one real array, got {jax.tree.map(jnp.asarray, losses)}. "
+            "Return a differentiable value for each sample, for example lambda ys: (ys[-1] ** 2).sum(axis=-1)."
+        )
+    if losses.shape != batch_shape:
+        raise ValueError(
+            f"{name}: `loss` must return one value for each sample, shape {batch_shape}, got {losses.shape}. Reduce "
+            "time and features only, for example lambda ys: (ys[-1] ** 2).sum(axis=-1)."
+        )
+    return trajectory, losses, loss_vjp(jnp.ones_like(losses))[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _run(cell: Cell, params, xs) -> tuple[_Trajectory, Array]:
+    """The run from `init_carry`, and the outputs in the dtype of the inputs."""
+    steps = Steps(xs)
+    us = project(cell, params, steps)
+
+    def step(carry, u):
+        new, y = cell.step(params, carry, u)
+        return new, (carry, new, y)
+
+    start = cell.init_carry(jax.tree.leaves(xs)[0].shape[1:-1], carry_dtype(steps.dtype))
+    _, (befores, carries, ys) = lax.scan(step, start, us)
+    return _Trajectory(us, befores, carries), cast(ys, steps.dtype)
+
+
+def _backward(back: Callable, cell: Cell, params, trajectory: _Trajectory, d_ys, inputs) -> tuple[Scaled, Any]:
     """The adjoint of the state after every step, and what `back` told of every step.
 
     Args:
         back: Takes a step back, (inputs of the step, mantissa of a_t) -> (J_t^T a_t, what to tell).
         cell: The cell.
         params: Its parameters.
-        us: Projections.
-        carries: The carry after each step.
+        trajectory: The run.
         d_ys: The derivatives of the loss with respect to the outputs.
         inputs: What `back` is given of every step.
     """
-    rank, dtype = d_ys.ndim - 2, real_dtype(carries)
+    rank, dtype, carries = d_ys.ndim - 2, real_dtype(trajectory.carries), trajectory.carries
     readout = cast(params, dtype)
 
     def direct(after, u, d_y):
@@ -214,35 +252,33 @@ def _backward(back: Callable, cell: Cell, params, us, carries, d_ys, inputs) -> 
         moved, told = back(inputs[1], adjoint.mantissa)
         return Scaled(moved, adjoint.exponent), (adjoint, told)
 
-    directs = scaled(jax.vmap(direct)(carries, us, cast(d_ys, dtype)), rank + 1)
+    directs = scaled(jax.vmap(direct)(carries, trajectory.us, cast(d_ys, dtype)), rank + 1)
     nothing = scaled(jax.tree.map(lambda c: jnp.zeros_like(c[0]), carries), rank)
     return lax.scan(step, nothing, (directs, inputs), reverse=True)[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _deviations(cell: Cell, params, us, carries, d_ys) -> Float[Array, "time *batch"]:
+def _deviations(cell: Cell, params, trajectory: _Trajectory, d_ys) -> Float[Array, "time *batch"]:
     """(ratio - 1)^2 of every step."""
-    rank = d_ys.ndim - 2
-    wide = cell.widen(params, real_dtype(carries))
+    wide = cell.widen(params, real_dtype(trajectory.carries))
 
     def back(inputs, adjoint):
         before, u = inputs
         (moved,) = jax.vjp(lambda c: cell.advance(wide, c, u), before)[1](adjoint)
         return moved, moved
 
-    inputs = _before(cell, carries, rank), us
-    adjoints, moved = _backward(back, cell, params, us, carries, d_ys, inputs)
-    return _deviation(adjoints.mantissa, moved, rank + 1)
+    inputs = trajectory.befores, trajectory.us
+    adjoints, moved = _backward(back, cell, params, trajectory, d_ys, inputs)
+    return _deviation(adjoints.mantissa, moved, d_ys.ndim - 1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _immediate_deviations(
-    cell: GatedCell, power: int, params, fixed, us, carries, d_ys
+    cell: GatedCell, power: int, params, fixed, trajectory: _Trajectory, d_ys
 ) -> tuple[Scaled, Float[Array, "time *batch"]]:
     """Adjoints and (ratio^power - 1)^2; only the recurrent matrix is taken from `params`, all else is given."""
-    rank, dtype = d_ys.ndim - 2, real_dtype(carries)
-    pointwise, matrix = cast(cell.pointwise(fixed), dtype), cell.recurrent(fixed)
-    befores = _before(cell, carries, rank)
+    us, befores, _ = trajectory
+    pointwise, matrix = cast(cell.pointwise(fixed), real_dtype(befores)), cell.recurrent(fixed)
 
     def product(h, matrix=matrix):
         return recurrent_product(h, matrix, cell.gates)
@@ -254,7 +290,7 @@ def _immediate_deviations(
         return rest._replace(h=rest.h + through), (rest, d_v)
 
     inputs = befores, product(befores.h), us
-    adjoints, (rest, d_v) = _backward(back, cell, fixed, us, carries, d_ys, inputs)
+    adjoints, (rest, d_v) = _backward(back, cell, fixed, trajectory, d_ys, inputs)
     (through,) = jax.vjp(lambda h: product(h, cell.recurrent(params)), befores.h)[1](d_v)
     moved = rest._replace(h=rest.h + through)
-    return adjoints, _deviation(adjoints.mantissa, moved, rank + 1, power)
+    return adjoints, _deviation(adjoints.mantissa, moved, d_ys.ndim - 1, power)

@@ -73,14 +73,14 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     return normalise(Scaled(jax.tree.map(jnp.add, left, right), exponent))
 
 
-def square_norm(tree: PyTree, rank: int) -> Float[Array, "*batch"]:
-    """The square of the Euclidean norm over all leaves (*batch, ...), `rank` batch axes."""
-    squares = jax.tree.map(lambda x: jnp.square(x.real) + jnp.square(x.imag), tree)
-    return functools.reduce(jnp.add, _over_features(jnp.sum, squares, rank))
-
-
 def log_norm(vector: Scaled) -> Float[Array, "*batch"]:
     """The natural logarithm of the Euclidean norm over all leaves; -inf for an exact zero."""
     total = square_norm(vector.mantissa, vector.exponent.ndim)
     logs = 0.5 * jnp.log(total) + vector.exponent.astype(total.dtype) * math.log(2)
     return jnp.where(total == 0, -jnp.inf, logs)
+
+
+def square_norm(tree: PyTree, rank: int) -> Float[Array, "*batch"]:
+    """The square of the Euclidean norm over all leaves (*batch, ...), `rank` batch axes."""
+    squares = jax.tree.map(lambda x: jnp.square(x.real) + jnp.square(x.imag), tree)
+    return functools.reduce(jnp.add, _over_features(jnp.sum, squares, rank))

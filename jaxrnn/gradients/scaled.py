@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.numerics import real_dtype
@@ -47,8 +48,11 @@ def _peak(tree: PyTree, rank: int) -> Float[Array, "*batch"]:
 
 
 def normalise(vector: Scaled) -> Scaled:
-    """The same vector with its largest entry between 1/2 and 1 (or nearer to it, if it was out of range)."""
-    peak = _peak(vector.mantissa, vector.exponent.ndim)
+    """The same vector with its largest entry between 1/2 and 1 (or nearer to it, if it was out of range).
+
+    The power of two is a constant to differentiation: the vector is the same, whichever it is.
+    """
+    peak = _peak(lax.stop_gradient(vector.mantissa), vector.exponent.ndim)
     shift = jnp.clip(jnp.frexp(peak)[1], -_STEP, _STEP)
     mantissa = _multiply(vector.mantissa, _power_of_two(-shift, peak.dtype))
     return Scaled(mantissa, jnp.where(peak == 0, _ZERO, vector.exponent + shift))
@@ -78,7 +82,12 @@ def align(vector: Scaled) -> Scaled:
 
 def log_norm(vector: Scaled) -> Float[Array, "*batch"]:
     """The natural logarithm of the Euclidean norm over all leaves; -inf for an exact zero."""
-    squares = jax.tree.map(lambda x: jnp.square(x.real) + jnp.square(x.imag), vector.mantissa)
-    total = functools.reduce(jnp.add, _over_features(jnp.sum, squares, vector.exponent.ndim))
+    total = square_norm(vector.mantissa, vector.exponent.ndim)
     logs = 0.5 * jnp.log(total) + vector.exponent.astype(total.dtype) * math.log(2)
     return jnp.where(total == 0, -jnp.inf, logs)
+
+
+def square_norm(tree: PyTree, rank: int) -> Float[Array, "*batch"]:
+    """The square of the Euclidean norm over all leaves (*batch, ...), `rank` batch axes."""
+    squares = jax.tree.map(lambda x: jnp.square(x.real) + jnp.square(x.imag), tree)
+    return functools.reduce(jnp.add, _over_features(jnp.sum, squares, rank))

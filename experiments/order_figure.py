@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.figure import FONTS, GREY
-from benchmarks.files import markdown_table
-from benchmarks.styles import COLOURS
 from experiments import output
+from jaxrnn.files import markdown_table
+from jaxrnn.gradients.reporting.styles import COLOURS
 from jaxrnn.tasks import TemporalOrder
 
 SOLVED = 0.01

@@ -103,8 +103,7 @@ def browser() -> Iterator[Browser]:
                 with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(f"{address}/status", timeout=5):
                     break
                 time.sleep(0.05)
-            page = Browser(address)
-            yield page
-            page.close()
+            with contextlib.closing(Browser(address)) as page:
+                yield page
         finally:
             process.terminate()

@@ -14,6 +14,10 @@ from jaxrnn.gradients.bounds import largest_slope as largest_slope
 from jaxrnn.gradients.bounds import norm_bound as norm_bound
 from jaxrnn.gradients.bounds import product_bound as product_bound
 from jaxrnn.gradients.bounds import step_bound as step_bound
+from jaxrnn.gradients.clipping import Clipping as Clipping
+from jaxrnn.gradients.clipping import ClipShares as ClipShares
+from jaxrnn.gradients.clipping import clip_shares as clip_shares
+from jaxrnn.gradients.clipping import clipping as clipping
 from jaxrnn.gradients.contributions import Contributions as Contributions
 from jaxrnn.gradients.contributions import contributions as contributions
 from jaxrnn.gradients.contributions import cosines as cosines
@@ -52,6 +56,10 @@ from jaxrnn.gradients.monitor import Run as Run
 from jaxrnn.gradients.monitor import median_log_norms as median_log_norms
 from jaxrnn.gradients.monitor import output_saturation as output_saturation
 from jaxrnn.gradients.monitor import parameter_norms as parameter_norms
+from jaxrnn.gradients.omega import LossAndOmega as LossAndOmega
+from jaxrnn.gradients.omega import omega as omega
+from jaxrnn.gradients.omega import omega_immediate as omega_immediate
+from jaxrnn.gradients.omega import omega_squared as omega_squared
 from jaxrnn.gradients.sensitivity import Sensitivity as Sensitivity
 from jaxrnn.gradients.sensitivity import sensitivity as sensitivity
 from jaxrnn.gradients.statistics import geometric_mean as geometric_mean

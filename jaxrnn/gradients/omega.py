@@ -10,15 +10,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from jaxrnn import validation
-from jaxrnn.backends.base import Steps, project
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
+from jaxrnn.gradients.adjoint import Loss, check_losses
 from jaxrnn.gradients.scaled import Scaled, add, log_norm, scaled, square_norm
-from jaxrnn.numerics import carry_dtype, cast, real_dtype
+from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, recurrence, run
+from jaxrnn.numerics import cast, real_dtype
 
 _BOUND = 1e-20  # the released code leaves adjoints out whose squared norm is below this
-
-LossFunction = Callable[[Array], Array]
 
 
 class LossAndOmega(NamedTuple):
@@ -28,7 +26,7 @@ class LossAndOmega(NamedTuple):
     omega: Float[Array, "*batch"]
 
 
-def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
+def omega(cell, params: PyTree, xs: PyTree, loss: Loss) -> LossAndOmega:
     """Omega of equation 9, differentiated through everything it depends on.
 
         Omega = sum over t = 1 ... T of (||J_t^T a_t|| / ||a_t|| - 1)^2,    J_t = ds_t/ds_{t-1},    a_t = dL/ds_t
@@ -45,9 +43,9 @@ def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
     * `omega_squared`: squares of the norms inside, and a mean over the steps. The gradient as in `omega_immediate`.
 
     Args:
-        cell: Any Cell.
+        cell: Any Cell, or a Stack, whose state is that of all its layers.
         params: Its parameters, in the dtype of `xs`.
-        xs: Inputs (time, *batch, features), or a pytree of such. The sequence starts from `cell.init_carry`.
+        xs: Inputs (time, *batch, features), or a pytree of such. The sequence starts from `init_carry`.
         loss: Takes outputs (time, *batch, output) to one value for each sample (*batch). It may close over targets and
             over parameters of a readout, which are trained by `loss`, and by `omega` too.
 
@@ -58,7 +56,7 @@ def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
     Source: Pascanu, Mikolov & Bengio (2013, https://arxiv.org/abs/1211.5063), equation 9.
 
     Raises:
-        TypeError: `cell` is not a Cell, `xs` is not floating point, or `loss` returns no real array.
+        TypeError: `cell` is neither Cell nor Stack, `xs` is not floating point, or `loss` returns no real array.
         ValueError: `loss` does not return one value for each sample, or shapes do not fit.
 
     Example:
@@ -70,13 +68,14 @@ def omega(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
         >>> [round(float(value), 4) for value in found.omega]  # 6 steps of (0.5 - 1)^2
         [1.5, 1.5, 1.5]
     """
+    cell = recurrence("omega", cell)
     trajectory, losses, d_ys = _forward("omega", cell, params, xs, loss)
     if d_ys.shape[0] == 0:
         return LossAndOmega(losses, jnp.zeros(losses.shape, real_dtype(trajectory.carries)))
     return LossAndOmega(losses, jnp.sum(_deviations(cell, params, trajectory, d_ys), axis=0))
 
 
-def omega_immediate(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
+def omega_immediate(cell, params: PyTree, xs: PyTree, loss: Loss) -> LossAndOmega:
     """Omega of equation 9, differentiated by the recurrent matrix alone, as the paper does.
 
     The value is that of `omega`. For its gradient all else is constant: the states, the adjoints, the slopes of the
@@ -116,7 +115,7 @@ def omega_immediate(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> Los
     return LossAndOmega(losses, jnp.sum(deviations, axis=0))
 
 
-def omega_squared(cell, params: PyTree, xs: PyTree, loss: LossFunction) -> LossAndOmega:
+def omega_squared(cell, params: PyTree, xs: PyTree, loss: Loss) -> LossAndOmega:
     """Omega as the released code computes it: equation 10 with squares inside, a mean over the steps that count.
 
         omega_b = sum over t of k_tb (||J_t^T a_t||^2 / ||a_t||^2 - 1)^2 / K,    K = sum over t of mean over b of k_tb
@@ -184,53 +183,16 @@ def _deviation(adjoint: PyTree, moved: PyTree, rank: int, power: int = 1) -> Flo
     return jnp.where(gone, 0, (ratio**power - 1) ** 2)
 
 
-class _Trajectory(NamedTuple):
-    """Leaves are (time, *batch, ...); `befores` and `carries` are the states before and after each step."""
-
-    us: PyTree
-    befores: PyTree
-    carries: PyTree
-
-
-def _forward(name: str, cell, params, xs, loss) -> tuple[_Trajectory, Array, Array]:
+def _forward(name: str, cell: Cell, params, xs, loss: Loss) -> tuple[Trajectory, Array, Array]:
     """The run, the loss of each sample, and its derivatives by the outputs (time, *batch, output)."""
-    if not isinstance(cell, Cell):
-        raise TypeError(f"{name}: `cell` must be a Cell, got {cell!r}. Take the cells of a Stack one by one.")
-    xs = jax.tree.map(jnp.asarray, xs)
-    batch_shape = validation.check_inputs(xs)
-    validation.check_params(type(cell).__name__, params, jax.tree.leaves(xs)[0].dtype)
-    validation.check_fit(cell, params, xs)
-    trajectory, ys = _run(cell, params, xs)
+    xs, batch_shape = checked_inputs(cell, params, xs)
+    trajectory, ys = run(cell, params, xs)
     losses, loss_vjp = jax.vjp(loss, ys)
-    if not isinstance(losses, jax.Array) or not jnp.issubdtype(losses.dtype, jnp.floating):
-        raise TypeError(
-            f"{name}: `loss` must return one real array, got {jax.tree.map(jnp.asarray, losses)}. "
-            "Return a differentiable value for each sample, for example lambda ys: (ys[-1] ** 2).sum(axis=-1)."
-        )
-    if losses.shape != batch_shape:
-        raise ValueError(
-            f"{name}: `loss` must return one value for each sample, shape {batch_shape}, got {losses.shape}. Reduce "
-            "time and features only, for example lambda ys: (ys[-1] ** 2).sum(axis=-1)."
-        )
+    check_losses(name, losses, batch_shape)
     return trajectory, losses, loss_vjp(jnp.ones_like(losses))[0]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _run(cell: Cell, params, xs) -> tuple[_Trajectory, Array]:
-    """The run from `init_carry`, and the outputs in the dtype of the inputs."""
-    steps = Steps(xs)
-    us = project(cell, params, steps)
-
-    def step(carry, u):
-        new, y = cell.step(params, carry, u)
-        return new, (carry, new, y)
-
-    start = cell.init_carry(jax.tree.leaves(xs)[0].shape[1:-1], carry_dtype(steps.dtype))
-    _, (befores, carries, ys) = lax.scan(step, start, us)
-    return _Trajectory(us, befores, carries), cast(ys, steps.dtype)
-
-
-def _backward(back: Callable, cell: Cell, params, trajectory: _Trajectory, d_ys, inputs) -> tuple[Scaled, Any]:
+def _backward(back: Callable, cell: Cell, params, trajectory: Trajectory, d_ys, inputs) -> tuple[Scaled, Any]:
     """The adjoint of the state after every step, and what `back` told of every step.
 
     Args:
@@ -258,7 +220,7 @@ def _backward(back: Callable, cell: Cell, params, trajectory: _Trajectory, d_ys,
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _deviations(cell: Cell, params, trajectory: _Trajectory, d_ys) -> Float[Array, "time *batch"]:
+def _deviations(cell: Cell, params, trajectory: Trajectory, d_ys) -> Float[Array, "time *batch"]:
     """(ratio - 1)^2 of every step."""
     wide = cell.widen(params, real_dtype(trajectory.carries))
 
@@ -274,7 +236,7 @@ def _deviations(cell: Cell, params, trajectory: _Trajectory, d_ys) -> Float[Arra
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _immediate_deviations(
-    cell: GatedCell, power: int, params, fixed, trajectory: _Trajectory, d_ys
+    cell: GatedCell, power: int, params, fixed, trajectory: Trajectory, d_ys
 ) -> tuple[Scaled, Float[Array, "time *batch"]]:
     """Adjoints and (ratio^power - 1)^2; only the recurrent matrix is taken from `params`, all else is given."""
     us, befores, _ = trajectory

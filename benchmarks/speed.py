@@ -10,7 +10,6 @@ Method:   the same weights in both; outputs and gradients are compared first, an
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from rich.console import Console
 import jaxrnn
 from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
 from benchmarks.environment import machine, versions
+from benchmarks.turns import in_turn, quartiles
 from jaxrnn import files
 
 matplotlib.use("Agg")
@@ -109,18 +109,6 @@ def check_equal(ours, theirs) -> None:
             raise Failed(f"the two compute different things, off by {np.abs(a - b).max()}. Nothing was timed.")
 
 
-def seconds(step: Callable, *arguments) -> float:
-    """One call, until its results are there."""
-    begin = time.perf_counter()
-    jax.block_until_ready(step(*arguments))
-    return time.perf_counter() - begin
-
-
-def quartiles(values: np.ndarray) -> list[float]:
-    """First quartile, median, third quartile, to four digits."""
-    return [float(f"{q:.4g}") for q in np.quantile(values, (0.25, 0.5, 0.75))]
-
-
 def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
     """One problem: times in ms, ratio, temporary memory in MiB."""
     make, make_peer, convert = PEERS[name]
@@ -135,12 +123,7 @@ def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
     check_equal(jaxrnn.unroll(cell, params, xs)[1], peer.apply(converted, xs))
     loss, gradient = ours(params, xs, targets)
     check_equal((loss, convert(gradient)), theirs(converted, xs, targets))
-    pairs = []
-    for turn in range(runs + 2):
-        a, b = (ours, params, xs, targets), (theirs, converted, xs, targets)
-        first, second = seconds(*(a if turn % 2 else b)), seconds(*(b if turn % 2 else a))
-        pairs.append((first, second) if turn % 2 else (second, first))
-    timed = np.array(pairs[2:]) * 1000
+    timed = 1000 * in_turn((lambda: ours(params, xs, targets), lambda: theirs(converted, xs, targets)), runs)
     memory = [round(getattr(step.memory_analysis(), "temp_size_in_bytes", 0) / 2**20, 1) for step in (ours, theirs)]
     return {
         "cell": name,

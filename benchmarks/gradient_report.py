@@ -1,7 +1,7 @@
 """A report on how gradients travel through cells: an interactive page, pictures, tables, and findings in words.
 
 Command:  python -m benchmarks.gradient_report
-Runtime:  RUNTIME on 2 cores; --smoke a minute, nearly all of it compiling
+Runtime:  75 seconds on 2 cores; --smoke a minute, nearly all of it compiling
 Expected: report.html, .png, .svg, .pdf, .json and .md, and gates.png, .svg and .pdf, in one folder
 """
 
@@ -45,7 +45,7 @@ class Settings:
     out: Path | None = None
     """Folder for the results. Default: scratch/gradient_report."""
     smoke: bool = False
-    """A quick look that all works: two cells of 4 units, 4 sequences; replaces these settings."""
+    """A quick look that all works: one cell of 4 units, 4 sequences; replaces these settings."""
 
 
 def plan(settings: Settings) -> tuple[Settings, list[Configuration], Path]:
@@ -55,7 +55,7 @@ def plan(settings: Settings) -> tuple[Settings, list[Configuration], Path]:
         ValueError: a setting cannot be used; the message names it, what was got and the cure.
     """
     if settings.smoke:
-        settings = replace(settings, cells=("Elman", "GRU"), hidden_size=4, batch=4)
+        settings = replace(settings, cells=("GRU",), hidden_size=4, batch=4)
     check_at_least(settings, 1, "hidden_size")
     check_at_least(settings, 2, "batch")
     check_seed(settings)

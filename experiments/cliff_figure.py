@@ -56,7 +56,8 @@ def draw(results: dict[str, Any]) -> Figure:
     figure.colorbar(filled, ax=above, label="E", ticks=[0, 0.1, 0.2, 0.3, 0.4])
     for name, label, colour, marker in PATHS:
         path = np.array(parts[name]["path"], np.float64)
-        above.plot(path[:, 0], path[:, 1], color=colour, marker=marker, ms=5, lw=1.6, mec="white", mew=0.6, label=label)
+        marks = {"marker": marker, "ms": 6, "markevery": 12, "mec": "white", "mew": 0.6}
+        above.plot(path[:, 0], path[:, 1], color=colour, lw=2.4 if name == "plain" else 1.6, label=label, **marks)
     above.plot(*parts["plain"]["path"][0], "*", color="white", mec=INK, ms=16)
     above.set(xlim=surface["weights"][[0, -1]], ylim=surface["biases"][[0, -1]])
     above.legend(loc="lower left", fontsize=10.5, framealpha=0.9)

@@ -36,7 +36,7 @@ def draw(results: dict[str, Any], plane: dict[str, Any]) -> Figure:
     """Left: theory as colour, measurement as dots of the same colours. Right: one against the other."""
     settings = results["settings"]
     figure = output.titled(
-        "Where gradients vanish and where they explode, before anything is learned",
+        "Where gradients vanish and explode before anything is learned",
         (
             f"tanh networks of {settings['hidden_size']} units, Gaussian weights of deviation $\\sigma_w/\\sqrt{{N}}$, "
             "that read noise of variance $s^2$.",
@@ -44,16 +44,17 @@ def draw(results: dict[str, Any], plane: dict[str, Any]) -> Figure:
             f"({settings['networks']} networks each).",
         ),
     )
-    left = output.panel(figure, (0.07, 0.12, 0.42, 0.62), "Phase diagram", r"weight scale  $\sigma_w$")
-    right = output.panel(figure, (0.66, 0.12, 0.31, 0.62), "Prediction and measurement", r"predicted  $\sqrt{\chi}$")
+    left = output.panel(figure, (0.07, 0.14, 0.42, 0.6), "Phase diagram", r"weight scale  $\sigma_w$")
+    right = output.panel(figure, (0.66, 0.14, 0.31, 0.6), "Prediction and measurement", r"predicted  $\sqrt{\chi}$")
     norm = TwoSlopeNorm(1.0, 0.4, 1.4)
     field, line = np.array(plane["field"], np.float64), np.array(plane["line"], np.float64)
     scales, variances = np.array(plane["scales"]), np.array(plane["variances"])
     shown = left.contourf(scales, variances, field, np.linspace(0.4, 1.4, 41), cmap="PuOr_r", norm=norm, extend="both")
     left.plot(line, variances, color=INK, lw=2.4)
-    left.annotate("critical line, $\\chi = 1$", (1.75, 0.05), (8, -4), textcoords="offset points", fontsize=12)
-    left.text(0.62, 1.1, "vanish", fontsize=14)
-    left.text(2.75, 0.0075, "explode", fontsize=14)
+    arrow = {"arrowstyle": "-", "color": INK}
+    left.annotate("critical line, $\\chi = 1$", (1.25, 0.022), (1.45, 0.0205), arrowprops=arrow, fontsize=12)
+    left.text(0.75, 0.105, "vanish", fontsize=14)
+    left.text(2.56, 0.105, "explode", fontsize=14, color="white")
     left.set_yscale("log")
     left.set_ylabel("input variance  $s^2$")
     parts = list(results["parts"].values())
@@ -72,5 +73,5 @@ def draw(results: dict[str, Any], plane: dict[str, Any]) -> Figure:
         right.plot([part["predicted"]] * len(each), each, "_", color="#56A8DC", ms=10)
     right.plot(found["predicted"], found["measured"], "o", color="#0072B2", ms=7, mec="white")
     right.set_ylabel("measured growth in one step")
-    figure.text(0.66, 0.03, "Dots: all networks together; dashes: one by one.", fontsize=11, color=GREY)
+    figure.text(0.66, 0.02, "Dots: all networks together; dashes: one by one.", fontsize=11, color=GREY)
     return figure

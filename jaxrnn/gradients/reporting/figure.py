@@ -113,9 +113,11 @@ def _heatmap(axes: Axes, part: Heatmap) -> None:
     image = axes.imshow(
         part.values, aspect="auto", cmap="cividis", vmin=part.low, vmax=part.high, interpolation="nearest"
     )
-    every = max(math.ceil(len(part.x_labels) / 26), 1)
+    letters = max(map(len, part.x_labels)) <= 2
+    every = max(math.ceil(len(part.x_labels) / (48 if letters else 26)), 1)
     places = range(0, len(part.x_labels), every)
-    axes.set_xticks(list(places), [part.x_labels[n][:9] for n in places], rotation=60, ha="right", fontsize=11)
+    turned = {} if letters else {"rotation": 60, "ha": "right"}
+    axes.set_xticks(list(places), [part.x_labels[n][:9] for n in places], fontsize=11, **turned)
     axes.set_ylabel(part.y_label)
     axes.set_yticks([])
     bar = axes.figure.colorbar(image, ax=axes, pad=0.02)

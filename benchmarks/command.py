@@ -45,6 +45,9 @@ def command(
     except ValueError as error:
         messages.print(f"error: {error}", markup=False)
         return 2
+    except KeyboardInterrupt:
+        messages.print("Interrupted before anything was computed.")
+        return 130
     folder = planned[-1]
     try:
         run(*planned, messages)

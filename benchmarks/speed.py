@@ -102,11 +102,11 @@ def train_step(outputs: Callable, params, xs, targets):
     return jax.jit(jax.value_and_grad(loss)).lower(params, xs, targets).compile()
 
 
-def check_equal(ours, theirs) -> None:
+def check_equal(what: str, ours, theirs) -> None:
     """Raises Failed unless two trees are the same to rounding."""
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         if not np.abs(a - b).max() <= TOLERANCE * np.abs(b).max():
-            raise Failed(f"the two compute different things, off by {np.abs(a - b).max()}. Nothing was timed.")
+            raise Failed(f"{what}: the two compute different things, off by {np.abs(a - b).max()}. It was not timed.")
 
 
 def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
@@ -120,9 +120,10 @@ def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
     converted = convert(params)
     ours = train_step(lambda p, xs: jaxrnn.unroll(cell, p, xs)[1], params, xs, targets)
     theirs = train_step(peer.apply, converted, xs, targets)
-    check_equal(jaxrnn.unroll(cell, params, xs)[1], peer.apply(converted, xs))
+    what = f"{name} {tuple(shape)}"
+    check_equal(what, jaxrnn.unroll(cell, params, xs)[1], peer.apply(converted, xs))
     loss, gradient = ours(params, xs, targets)
-    check_equal((loss, convert(gradient)), theirs(converted, xs, targets))
+    check_equal(what, (loss, convert(gradient)), theirs(converted, xs, targets))
     timed = 1000 * in_turn((lambda: ours(params, xs, targets), lambda: theirs(converted, xs, targets)), runs)
     memory = [round(getattr(step.memory_analysis(), "temp_size_in_bytes", 0) / 2**20, 1) for step in (ours, theirs)]
     return {

@@ -66,8 +66,8 @@ def check_finite(
     inspected: these were.
 
     Raises:
-        FloatingPointError: names the value and the step (of `xs`, from 0) at which the run met it first; or a
-            parameter or an entry of the starting carry that is NaN.
+        FloatingPointError: names the value and the step (of `xs`, from 0) at which the run met it first; or, if that
+            may be why, a parameter or an entry of the starting carry that is NaN.
 
     Example:
         >>> from jaxrnn import Elman
@@ -81,17 +81,11 @@ def check_finite(
         check_finite: the carry of Elman.h is not finite, first at step 3 of 9
     """
     batch_shape, time = validation.check_inputs(jax.tree.map(jnp.asarray, xs)), jax.tree.leaves(xs)[0].shape[0]
-    for name, tree in (("params", params), ("carry", carry)):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            if jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.isnan(leaf).any():
-                raise FloatingPointError(
-                    f"check_finite: {name}{jax.tree_util.keystr(path)} is NaN before the first step. Look at what made "
-                    "it: an update, an earlier run, or a file."
-                )
     validation.check_lengths(None if lengths is None else jnp.asarray(lengths), time, batch_shape)
     try:
         return _watched(cell, bool(reverse))(params, xs, carry, lengths, mask, resets)
     except AssertionError as error:
+        _blame_what_came_in(params, carry, error)
         text = r"(?P<quote>['\"])(?P<what>(?:projection|carry|output) of .+?)(?P=quote),\)'.*?(?P<step>\d+) != "
         found = re.search(text, str(error), re.DOTALL)
         if found is None:
@@ -101,6 +95,17 @@ def check_finite(
             "projections, carries and outputs before it in the run are: look at the inputs of that step and at the "
             "size of the weights."
         ) from error
+
+
+def _blame_what_came_in(params, carry, error: AssertionError) -> None:
+    """Names a NaN that was there before the first step, now that it is known to have done harm."""
+    for name, tree in (("params", params), ("carry", carry)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.isnan(leaf).any():
+                raise FloatingPointError(
+                    f"check_finite: {name}{jax.tree_util.keystr(path)} is NaN before the first step. Look at what made "
+                    "it: an update, an earlier run, or a file."
+                ) from error
 
 
 @functools.lru_cache(maxsize=64)

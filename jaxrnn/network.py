@@ -13,7 +13,10 @@ class Network(abc.ABC):
 
     @property
     def parts(self) -> tuple:
-        """The cells and networks that it is put together of, as far as others have to know; none by default."""
+        """The cells and networks that it is put together of; none by default.
+
+        Noise (`stochastic.with_key`) and `train.unroll_segment` walk a network by them.
+        """
         return ()
 
     @property

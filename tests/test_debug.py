@@ -112,3 +112,13 @@ def test_nan_before_the_first_step_is_named(xs):
         check_finite(LINEAR, params._replace(bias=params.bias.at[1].set(jnp.nan)), xs)
     with pytest.raises(FloatingPointError, match=r"carry\.h is NaN before the first step"):
         check_finite(LINEAR, params, xs, HiddenCarry(carry.h.at[2, 0].set(jnp.nan)))
+
+
+def test_nan_in_a_starting_carry_that_no_step_reads_is_harmless(xs):
+    """A reset before the first step, or a length of 0, discards it."""
+    params, carry = LINEAR.init(jax.random.key(0), 2), LINEAR.init_carry((3,))
+    broken = HiddenCarry(carry.h.at[2, 0].set(jnp.nan))
+    resets = jnp.zeros(xs.shape[:2], bool).at[0].set(True)
+    _, ys = check_finite(LINEAR, params, xs, broken, resets=resets)
+    assert jnp.isfinite(ys).all()
+    check_finite(LINEAR, params, xs, broken, lengths=jnp.array([6, 3, 0]))

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import operator
 import os
 import warnings
 from collections.abc import Callable
@@ -105,9 +106,9 @@ class Checkpoints:
             )
         leaves = leaves_of(state, "state")
         try:
-            step = int(np.max(state.step))
-            score = None if score is None else float(score)
-        except (TypeError, ValueError) as error:
+            step = operator.index(np.max(state.step))
+            score = None if score is None else _number(score)
+        except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(
                 f"Checkpoints.save: `state.step` must be whole numbers and `score` one number or None, got "
                 f"{state.step!r} and {score!r}. Convert them."
@@ -201,6 +202,13 @@ class Checkpoints:
         for one in saved:
             if one not in kept and not isinstance(troubles[one.path], OSError):
                 remove(one)
+
+
+def _number(score: SupportsFloat) -> float:
+    """A number as a float; text that looks like one is none."""
+    if isinstance(score, str | bytes):
+        raise TypeError(f"{score!r} is text")
+    return float(score)
 
 
 def _distinct(saved: list[Saved]) -> list[Saved]:

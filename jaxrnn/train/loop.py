@@ -129,7 +129,7 @@ def _advance(trainer: Trainer, state: TrainState, batch_at, position: int, count
 
 def _form(batch):
     """What two batches have to share to be stacked."""
-    return jax.tree.structure(batch), [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
+    return jax.tree.structure(batch), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(batch)]
 
 
 def _stack(*leaves):

@@ -191,8 +191,15 @@ def test_the_last_and_the_best_are_kept_both_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("state", "score"),
-    [(state_at(1), "low"), (state_at(1), [1.0, 2.0]), (state_at(1)._replace(step=None), None)],
-    ids=["a word", "two scores", "no step"],
+    [
+        (state_at(1), "low"),
+        (state_at(1), "0.5"),
+        (state_at(1), 10**400),
+        (state_at(1), [1.0, 2.0]),
+        (state_at(1)._replace(step=None), None),
+        (state_at(1)._replace(step=np.float32(1.5)), None),
+    ],
+    ids=["a word", "a number as text", "too large", "two scores", "no step", "half a step"],
 )
 def test_a_score_or_step_that_is_no_number_is_refused_and_writes_nothing(state, score, two, without_type_checks):
     before = contents(two)

@@ -159,6 +159,21 @@ def test_typed_keys_in_batches_and_reports():
     assert_close(ends[0].params, ends[1].params, 1e-6)
 
 
+def test_a_block_ends_where_the_dtype_of_batches_changes():
+    seen = []
+
+    def loss_fn(params, batch, key):
+        return jnp.sum((params - batch.astype(jnp.float32)) ** 2), ()
+
+    def batches(position):
+        return np.ones(2, np.float32 if position < 3 else np.int32)
+
+    trainer = Trainer(loss_fn, optax.sgd(0.1))
+    state = trainer.init(jnp.float32(0), jax.random.key(0))
+    run(trainer, state, batches, 6, block=4, report=lambda step, metrics: seen.append(np.size(metrics.loss)))
+    assert sum(seen) == 6 and seen[0] == 3
+
+
 def test_what_is_no_log(tmp_path):
     for text in ("not a log\n", '{"loss": 1}\n', "[1]\n"):
         (tmp_path / "log").write_text(text)

@@ -4,6 +4,7 @@ import os
 
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -15,3 +16,10 @@ if jax.__version_info__ < (0, 11):  # later versions know no such flag, and end 
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=12)
 hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_go_with_their_module():
+    """A process may map only so many pieces of memory, and thousands of compiled programs reach the limit."""
+    yield
+    jax.clear_caches()

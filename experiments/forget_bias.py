@@ -2,7 +2,8 @@
 
 Command:  python -m experiments.forget_bias --out experiments/results/forget_bias
 Runtime:  12 minutes, in which it had half of on 2 cores; --smoke half a minute
-Expected: EXPECTED
+Expected: own paths as predicted within 10%; measured half-lives longer, from a bias of 2 on without decay, as the
+          path through h adds what the gates take; after training 8 steps without bias, 170 with chrono biases
 
     predicted   -ln 2 / ln sigmoid(b_f), the half-life of a memory that nothing but its forget gate touches; with chrono
                 biases, b_f = ln u with u uniform in [1, 149], the median over units

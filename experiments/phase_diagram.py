@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.phase_diagram --out experiments/results/phase_diagram
 Runtime:  50 seconds on 2 cores; --smoke half a minute
-Expected: measured rates of the root mean square adjoint within EXPECTED of sqrt(chi), on both sides of the line
+Expected: measured rates of the root mean square adjoint within 1.2% of sqrt(chi), on both sides of the line
 
     h_t = tanh(W h_{t-1} + x_t),   W Gaussian of deviation sw / sqrt(400),   x_t noise of variance s^2, new at each step
 

@@ -2,7 +2,8 @@
 
 Command:  python -m experiments.state_gradients --out experiments/results/state_gradients
 Runtime:  70 seconds on 2 cores; --smoke half a minute
-Expected: EXPECTED
+Expected: half-lives at the start, and after 100 updates: tanh 38 and 2.9 steps, orthogonal 9.7 and 3.1, LSTM 14.6 and
+          5.5, GRU 2.3 and 3.5; the IRNN level at both
 
     task      jaxrnn.tasks.Adding over 100 steps; L is a sequence's squared error, read off its last output
     model     output = w h_T + b;   five cells of 64 units that read the sequence itself

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.backends.base import Steps, project
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.scaled import Scaled, add, log_norm, normalise, scaled
-from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, refuse_nan, run
+from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, is_finite, recurrence, refuse_nan, run
 from jaxrnn.numerics import carry_dtype, cast
 from jaxrnn.sequence import Bidirectional, Stack
 
@@ -29,8 +29,8 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Loss) -> Float[Array, 
     output alone, entry t is the norm at lag `time - 1 - t`, a pure curve of decay over the lag.
 
     Args:
-        cell: Any Cell, whose `advance` and `output` are differentiated as they are; or a Stack or Bidirectional, of
-            whose layers the state is made up.
+        cell: Any Cell, whose `advance` and `output` are differentiated as they are; or a Stack, whose state is that
+            of all its layers together.
         params: Its parameters, in the dtype of `xs`.
         xs: Inputs (time, *batch, features), or a pytree of such. The sequence starts from `init_carry`.
         loss: Takes outputs (time, *batch, output) to one value for each sample (*batch).
@@ -45,9 +45,10 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Loss) -> Float[Array, 
     https://arxiv.org/abs/1211.5063), equations 3 to 5.
 
     Raises:
-        TypeError: `cell` is none of these, `xs` is not floating point, or `loss` returns no real array.
+        TypeError: `cell` is neither Cell nor Stack, `xs` is not floating point, or `loss` returns no real array.
         ValueError: `loss` does not return one value for each sample, or shapes do not fit.
-        FloatingPointError: a norm is NaN (not inside `jax.jit`); the message names the first step that is not finite.
+        FloatingPointError: a norm is NaN, or the run is not finite; the message names the first such step. Inside
+            `jax.jit` the norms of such a sample are NaN.
 
     Example:
         >>> from jaxrnn import Elman
@@ -57,15 +58,15 @@ def adjoint_norms(cell, params: PyTree, xs: PyTree, loss: Loss) -> Float[Array, 
         >>> norms.shape
         (6, 3)
     """
-    layers = jax.tree.leaves(_measure("adjoint_norms", cell, params, xs, loss, log_norm))
-    return functools.reduce(_root_sum_of_squares, layers)
+    return _measure("adjoint_norms", recurrence("adjoint_norms", cell), params, xs, loss, log_norm)
 
 
 def adjoint_parts(cell, params: PyTree, xs: PyTree, loss: Loss) -> PyTree:
     """As `adjoint_norms`, for each array of the carry by itself: ln ||dL/dh_t|| beside ln ||dL/dc_t||.
 
-    For layers on top of one another an array's derivative takes in all that follows from it, the layers above at the
-    same step too.
+    Of a Stack or a Bidirectional layer by layer: an array's derivative takes in all that follows from it, the layers
+    above at the same step too, as automatic differentiation has it. So the layers' norms do not add up to
+    `adjoint_norms`, for which states of one step do not depend on one another.
 
     Returns:
         A carry like the cell's, with natural logarithms (time, *batch) in the place of its arrays.
@@ -85,10 +86,6 @@ def _part_norms(adjoint: Scaled) -> PyTree:
     return jax.tree.map(lambda leaf: log_norm(Scaled(leaf, adjoint.exponent)), adjoint.mantissa)
 
 
-def _root_sum_of_squares(a, b):
-    return 0.5 * jnp.logaddexp(2 * a, 2 * b)
-
-
 class Record(NamedTuple):
     """What the backward pass of one cell needs."""
 
@@ -103,8 +100,10 @@ def _measure(owner: str, cell, params, xs, loss: Loss, norms: Norms) -> PyTree:
     check_losses(owner, losses, batch_shape)
     (d_ys,) = loss_vjp(jnp.ones_like(losses))
     found, _ = _backward(cell, params, record, _of_steps(d_ys), norms, False)
-    refuse_nan(owner, found, [r.trajectory for r in jax.tree.leaves(record, is_leaf=lambda r: isinstance(r, Record))])
-    return found
+    runs = [r.trajectory for r in jax.tree.leaves(record, is_leaf=lambda r: isinstance(r, Record))]
+    finite = functools.reduce(jnp.logical_and, [is_finite(run, len(batch_shape)) for run in runs])
+    refuse_nan(owner, found, runs)
+    return jax.tree.map(lambda logs: jnp.where(finite, logs, jnp.nan), found)
 
 
 def _forward(owner: str, cell, params, xs) -> tuple[Any, Array]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.activations import activation
 from jaxrnn.cells import Elman
 from jaxrnn.gradients.jacobian import step_jacobians
-from jaxrnn.gradients.trajectory import checked_inputs, run
+from jaxrnn.gradients.trajectory import checked_inputs, refuse_nan, run
 from jaxrnn.gradients.transport import checked_lags
 
 SLOPES = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0}
@@ -48,7 +48,8 @@ def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Seq
         True
     """
     largest = jnp.linalg.norm(recurrent, 2)
-    return jnp.array(lags, recurrent.dtype) * jnp.log(slope * largest)
+    steps = jnp.array(lags, recurrent.dtype)
+    return jnp.where(steps == 0, 0, steps * jnp.log(slope * largest))
 
 
 def product_bound(
@@ -59,7 +60,7 @@ def product_bound(
     It knows how far the units are saturated, but still takes the worst unit and the worst direction of W at each step.
 
     Args:
-        cell: An Elman network, of any nonlinearity with a derivative.
+        cell: An Elman network, of any nonlinearity that works entry by entry.
         params: Its parameters, in the dtype of `xs`.
         xs: Inputs (time, *batch, features).
         lags: As in `transport`.
@@ -78,6 +79,7 @@ def product_bound(
     xs, _ = checked_inputs(cell, params, xs)
     lags = checked_lags("product_bound", lags, xs)
     trajectory, _ = run(cell, params, xs)
+    refuse_nan("product_bound", (), trajectory)
     recurrent = params.recurrent.astype(trajectory.us[0].dtype)
     sums = trajectory.us[0] + trajectory.befores.h @ recurrent
     slopes = jax.vmap(jax.grad(activation(cell.activation)))(sums.reshape(-1)).reshape(sums.shape)

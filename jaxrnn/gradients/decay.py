@@ -46,8 +46,9 @@ def decay_fit(
 
     Args:
         log_norms: Natural logarithms (time, *batch) as from `adjoint_norms`; the last entry has lag 0.
-        window: First and last lag to use. None takes all but the first tenth of the lags, which are transient,
-            and ends before the first exact zero (-inf) and the first value below `floor`.
+        window: First and last lag to use. None takes all but the first tenth of the lags, which are transient. Either
+            way zeros (-inf) before the first other value are passed over, and the next zero ends the fit; so does,
+            without a window, the first value below `floor`.
         floor: Below it the logarithms are not to be trusted. Norms of plain gradients end at
             `float_floor(their dtype)`, through which nothing may be fitted; those of `adjoint_norms` have no floor,
             which is the default.
@@ -79,9 +80,12 @@ def decay_fit(
         _check_floor(by_lag, window, floor)
     dtype = log_norms.dtype
     lags = jnp.arange(time).reshape(-1, *(1,) * (log_norms.ndim - 1))
-    ended = jnp.cumsum((by_lag == -jnp.inf) | (by_lag < floor), axis=0) > 0
-    used = (lags >= first) & (lags <= last) & ~ended
-    last_used = first + jnp.sum(used, axis=0) - 1
+    low = (by_lag == -jnp.inf) | (by_lag < floor)
+    begun = jnp.cumsum(~low, axis=0) > 0  # a memory is not read at its last step: its curve begins later
+    ended = jnp.cumsum(low & begun, axis=0) > 0
+    used = (lags >= first) & (lags <= last) & begun & ~ended
+    first_used = jnp.where(used.any(axis=0), jnp.argmax(used, axis=0), first)
+    last_used = first_used + jnp.sum(used, axis=0) - 1
     x = lags.astype(dtype)
     rate, r_squared = _line(x, by_lag, used)
     power, power_r_squared = _line(jnp.log(jnp.maximum(x, 1)), by_lag, used & (lags >= 1))
@@ -90,7 +94,7 @@ def decay_fit(
         rate=rate,
         half_life=half_life,
         r_squared=r_squared,
-        window=(jnp.full_like(last_used, first), last_used),
+        window=(first_used, last_used),
         bend=_bend(x, by_lag, used),
         power=power,
         power_r_squared=power_r_squared,

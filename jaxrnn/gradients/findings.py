@@ -24,27 +24,27 @@ def describe_decay(label: str, log_norms: np.ndarray, fit: DecayFit) -> str:
         >>> describe_decay("LSTM, forget bias 1", np.asarray(curve), decay_fit(curve))
         'LSTM, forget bias 1: half-life 2.2 steps; after 100 steps 10^-13.6 is left: it does not carry 100 steps.'
     """
-    steps = len(log_norms) - 1
-    zero = np.flatnonzero(log_norms[::-1] == -math.inf)
-    if zero.size:
-        return f"{label}: exactly 0 from lag {zero[0]} on: it does not carry {steps} steps."
-    left = float(log_norms[0] - log_norms[-1]) / math.log(10)
-    if math.isnan(left):
+    by_lag, steps = log_norms[::-1], len(log_norms) - 1
+    alive = np.flatnonzero(by_lag > -math.inf)
+    if np.isnan(by_lag).any():
         return f"{label}: not a number."
+    if not alive.size or alive[-1] < steps:
+        since = alive[-1] + 1 if alive.size else 0
+        return f"{label}: exactly 0 from lag {since} on: it does not carry {steps} steps."
+    left = float(by_lag[-1] - by_lag[alive[0]]) / math.log(10)
     rate, carried = float(fit.rate), left >= math.log10(CARRIES)
     verdict = f"it {'carries' if carried else 'does not carry'} {steps} steps"
-    amount = (
-        f"after {steps} steps 10^{left:.1f} is left"
-        if abs(left) >= 1
-        else f"after {steps} steps {10**left:.2f} is left"
-    )
+    amount = f"10^{left:.1f}" if abs(left) >= 1 else f"{10**left:.2f}"
+    amount = f"after {steps} steps {amount} is left"
     if bool(fit.is_power_law) and rate < 0 and float(fit.r_squared) < 0.98:
         return f"{label}: falls like lag^{float(fit.power):.1f}, a power law; {amount}: {verdict}."
-    if left > 1:
+    if left > 1 and rate > 0:
         return f"{label}: doubles every {_steps(math.log(2) / rate)}, 10^{left:.1f} after {steps} steps: it explodes."
-    if abs(left) < 0.05 or rate >= 0:
+    if abs(left) < 0.05 or (rate >= 0 and abs(left) < 1):
         return f"{label}: keeps its size; {amount}: {verdict}."
-    return f"{label}: half-life {_steps(float(fit.half_life))}; {amount}: {verdict}."
+    if rate < 0:
+        return f"{label}: half-life {_steps(float(fit.half_life))}; {amount}: {verdict}."
+    return f"{label}: no single rate; {amount}: {verdict}."
 
 
 def _steps(value: float) -> str:

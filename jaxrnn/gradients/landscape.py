@@ -97,7 +97,7 @@ def gradient_direction(loss: LossOf, params: PyTree) -> PyTree:
         >>> gradient_direction(lambda p: jnp.sum(p**2), jnp.array([3.0, 4.0])).round(2).tolist()[0] > 0.59
         True
     """
-    return _unit("gradient_direction", jax.grad(loss)(params))
+    return _unit("gradient_direction", _gradient(loss, params))
 
 
 def filter_normalised(key, params: PyTree) -> PyTree:
@@ -129,7 +129,12 @@ def hessian_product(loss: LossOf, params: PyTree, direction: PyTree) -> PyTree:
         >>> hessian_product(lambda p: jnp.sum(p**3), jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])).tolist()
         [6.0, 12.0]
     """
-    return jax.grad(lambda p: _inner(jax.grad(loss)(p), direction))(params)
+    return _gradient(lambda p: _inner(_gradient(loss, p), direction), params)
+
+
+def _gradient(loss: LossOf, params: PyTree) -> PyTree:
+    """The direction uphill: of complex parameters the conjugate of what JAX returns."""
+    return jax.tree.map(jnp.conj, jax.grad(loss)(params))
 
 
 def curvature(loss: LossOf, params: PyTree, direction: PyTree) -> Float[Array, ""]:

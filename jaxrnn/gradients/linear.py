@@ -45,7 +45,7 @@ class LinearFlow(NamedTuple):
         return int(self.lags[at]), float(np.exp(self.log_norm[at]))
 
 
-def linear_flow(weight: Float[Array, "size size"], lags: Sequence[int]) -> LinearFlow:
+def linear_flow(weight, lags: Sequence[int]) -> LinearFlow:
     """Singular values of W^lag, exact at every lag, beside the eigenvalues of W.
 
     Only for normal matrices, orthogonal and symmetric ones, do the two say the same. Others can let gradients grow for
@@ -56,6 +56,7 @@ def linear_flow(weight: Float[Array, "size size"], lags: Sequence[int]) -> Linea
         lags: Which, each 0 or more.
 
     Raises:
+        TypeError: `weight` is not real floating point.
         ValueError: there are no lags, or one is below 0.
 
     Example:
@@ -64,6 +65,9 @@ def linear_flow(weight: Float[Array, "size size"], lags: Sequence[int]) -> Linea
         >>> print(f"spectral radius 0.9, and yet the norm peaks at {norm:.2f}, lag {lag}")
         spectral radius 0.9, and yet the norm peaks at 38.75, lag 9
     """
+    weight = jnp.asarray(weight)
+    if not jnp.issubdtype(weight.dtype, jnp.floating):
+        raise TypeError(f"linear_flow: `weight` must be real floating point, got {weight.dtype}. Convert it.")
     lags = tuple(int(lag) for lag in lags)
     if not lags or min(lags) < 0:
         raise ValueError(f"linear_flow: `lags` must be one or more whole numbers of at least 0, got {lags}.")

@@ -21,7 +21,8 @@ class LyapunovSpectrum(NamedTuple):
     """Lyapunov exponents in nats per step, largest first, and two estimates of how far they have converged.
 
     `standard_error` is that of the mean over about sqrt(steps) blocks of time; `drift` is the mean of the second half
-    less that of the first. An exponent is -inf where a direction is lost altogether.
+    less that of the first; both are inf where fewer than four steps are left, which tell nothing. An exponent is -inf
+    where a direction is lost altogether.
     """
 
     exponents: Float[Array, "*batch count"]
@@ -219,4 +220,8 @@ def _statistics(growth: Float[Array, "*batch time count"]) -> LyapunovSpectrum:
     lost = mean == -jnp.inf
     order = jnp.argsort(-mean, axis=-1)
     found = LyapunovSpectrum(mean, *(jnp.where(lost, 0, x) for x in (spread, drift)))
-    return LyapunovSpectrum(*(jnp.take_along_axis(x, order, axis=-1) for x in found))
+    ordered = LyapunovSpectrum(*(jnp.take_along_axis(x, order, axis=-1) for x in found))
+    if blocks > 1:
+        return ordered
+    unknown = jnp.full_like(mean, jnp.inf)
+    return ordered._replace(standard_error=unknown, drift=unknown)

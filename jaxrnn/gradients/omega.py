@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
 from jaxrnn.gradients.adjoint import Loss, check_losses
 from jaxrnn.gradients.scaled import Scaled, add, log_norm, scaled, square_norm
-from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, recurrence, run
+from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, recurrence, refuse_nan, run
 from jaxrnn.numerics import cast, real_dtype
 
 _BOUND = 1e-20  # the released code leaves adjoints out whose squared norm is below this
@@ -58,6 +58,7 @@ def omega(cell, params: PyTree, xs: PyTree, loss: Loss) -> LossAndOmega:
     Raises:
         TypeError: `cell` is neither Cell nor Stack, `xs` is not floating point, or `loss` returns no real array.
         ValueError: `loss` does not return one value for each sample, or shapes do not fit.
+        FloatingPointError: the run or the loss is not finite (not inside `jax.jit`).
 
     Example:
         >>> from jaxrnn import Elman
@@ -189,6 +190,7 @@ def _forward(name: str, cell: Cell, params, xs, loss: Loss) -> tuple[Trajectory,
     trajectory, ys = run(cell, params, xs)
     losses, loss_vjp = jax.vjp(loss, ys)
     check_losses(name, losses, batch_shape)
+    refuse_nan(name, losses, trajectory)
     return trajectory, losses, loss_vjp(jnp.ones_like(losses))[0]
 
 

@@ -29,12 +29,12 @@ def read_adjoint(state: PyTree, tap: Float[Array, "*batch one"]) -> PyTree:
 
 
 def _forward(state, tap):
-    return state, None
+    return state, tap
 
 
-def _backward(_, adjoint):
+def _backward(tap, adjoint):
     leaves = [jnp.abs(leaf) if jnp.iscomplexobj(leaf) else leaf for leaf in jax.tree.leaves(adjoint)]
-    rank = min(leaf.ndim for leaf in leaves) - 1
+    rank = tap.ndim - 1
     axes = [tuple(range(rank, leaf.ndim)) for leaf in leaves]
     square = sum(jnp.sum(leaf * leaf, axis=axis) for leaf, axis in zip(leaves, axes, strict=True))
     return adjoint, jnp.sqrt(square)[..., None]

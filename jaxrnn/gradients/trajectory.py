@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
-from jaxtyping import PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from jaxrnn import validation
 from jaxrnn.backends.base import Steps, project
@@ -99,7 +99,7 @@ def recurrence(owner: str, cell: Any) -> Cell:
         return cell
     if isinstance(cell, Stack):
         return Joint(cell)
-    hint = "Measure its two directions one by one." if isinstance(cell, Network) else "Pass a Cell or a Stack."
+    hint = "Measure its parts one by one." if isinstance(cell, Network) else "Pass a Cell or a Stack."
     raise TypeError(f"{owner}: `cell` must be a Cell or a Stack, got {cell!r}. {hint}")
 
 
@@ -128,29 +128,36 @@ def run(cell: Cell, params: PyTree, xs: PyTree) -> tuple[Trajectory, PyTree]:
 
 
 def refuse_nan(owner: str, measured: PyTree, trajectories: Trajectory | Sequence[Trajectory]) -> None:
-    """Raises where a measurement holds NaN, and tells the first step at which the run was not finite.
+    """Raises where a measurement holds NaN, or follows from a run that is not finite, and tells its first such step.
 
-    Traced values pass: inside a compiled function a NaN can only be shown.
+    A derivative at a state that is not finite can come out as an innocent number: that of relu at NaN is 0. Traced
+    values pass: inside a compiled function nothing can be raised.
 
     Raises:
         FloatingPointError: there is one.
     """
-    leaves = jax.tree.leaves((measured, trajectories))
-    if any(isinstance(leaf, core.Tracer) for leaf in leaves):
-        return
-    if not any(np.isnan(np.asarray(leaf)).any() for leaf in jax.tree.leaves(measured)):
+    if any(isinstance(leaf, core.Tracer) for leaf in jax.tree.leaves((measured, trajectories))):
         return
     layers = [trajectories] if isinstance(trajectories, Trajectory) else trajectories
     named = [part for layer in layers for part in (("projections of `xs`", layer.us), ("states", layer.carries))]
     for name, tree in named:
-        bad = [~np.isfinite(np.asarray(leaf)) for leaf in jax.tree.leaves(tree)]
+        bad = [~np.isfinite(leaf) for leaf in map(np.asarray, jax.tree.leaves(tree))]
         first = min((int(np.argmax(b.reshape(b.shape[0], -1).any(axis=1))) for b in bad if b.any()), default=None)
         if first is not None:
             raise FloatingPointError(
                 f"{owner}: the {name} are not finite from step {first} on, and so is not what follows from them. "
                 "Mend the inputs, make the recurrence smaller, or shorten the sequence."
             )
-    raise FloatingPointError(
-        f"{owner}: the derivative of a step, or of `loss`, is not a number though every state is finite. Look for a "
-        "function at a point where it has no derivative, such as sqrt or a norm at zero."
-    )
+    if any(np.isnan(np.asarray(leaf)).any() for leaf in jax.tree.leaves(measured)):
+        raise FloatingPointError(
+            f"{owner}: the derivative of a step, or of `loss`, is not a number though every state is finite. Look for "
+            "a function at a point where it has no derivative, such as sqrt or a norm at zero."
+        )
+
+
+def is_finite(trajectory: Trajectory, rank: int) -> Bool[Array, "*batch"]:
+    """For each sample, whether its whole run is finite."""
+    leaves = [leaf for leaf in jax.tree.leaves((trajectory.us, trajectory.carries)) if leaf.ndim > rank]
+    axes = [(0, *range(1 + rank, leaf.ndim)) for leaf in leaves]
+    each = [jnp.all(jnp.isfinite(leaf), axis=axis) for leaf, axis in zip(leaves, axes, strict=True)]
+    return functools.reduce(jnp.logical_and, each)

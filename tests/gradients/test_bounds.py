@@ -67,6 +67,13 @@ def test_one_logistic_unit_vanishes_below_a_weight_of_four(weight):
     assert norm_bound(jnp.full((1, 1), 4.01, FLOAT), 0.25, (1,))[0] > 0
 
 
+def test_a_matrix_of_zeros_and_a_run_that_is_not_finite():
+    assert norm_bound(jnp.zeros((2, 2)), 1.0, (0, 1)).tolist() == [0.0, -np.inf]
+    cell = Elman(2, "relu")
+    with pytest.raises(FloatingPointError, match="product_bound: the projections of `xs` are not finite from step 1"):
+        product_bound(cell, cell.init(KEY, 1, FLOAT), jnp.ones((3, 1), FLOAT).at[1].set(jnp.nan))
+
+
 def test_errors():
     gru, xs = GRU(3), jnp.ones((4, 2), FLOAT)
     with pytest.raises(TypeError, match="must be an Elman network, got GRU.*step_bound"):

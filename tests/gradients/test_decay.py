@@ -79,3 +79,16 @@ def test_nothing_is_fitted_through_the_floor_of_the_float():
     with pytest.raises(ValueError, match=r"reaches below the floor -87.34, from lag 127 on.*adjoint_norms"):
         decay_fit(plain, window=(10, 200), floor=floor)
     np.testing.assert_allclose(decay_fit(plain, window=(10, 126), floor=floor).rate, np.log(0.5), rtol=1e-9)
+
+
+def test_zeros_before_the_curve_begins_are_passed_over():
+    """The memory of an LSTM is not read at its last step."""
+    fit = decay_fit(curve(-0.2).at[-1].set(-jnp.inf), window=(0, 30))
+    np.testing.assert_allclose(fit.rate, -0.2, rtol=1e-9)
+    assert [int(lag) for lag in fit.window] == [1, 30]
+
+
+def test_the_power_law_has_no_lag_0():
+    lags = np.arange(30.0)
+    logs = jnp.asarray(np.where(lags == 0, 5.0, -2 * np.log(np.maximum(lags, 1)))[::-1])
+    np.testing.assert_allclose(decay_fit(logs, window=(0, 29)).power, -2, rtol=1e-9)

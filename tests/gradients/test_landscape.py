@@ -119,6 +119,14 @@ def test_a_recurrent_loss_on_the_default_backend():
         )
 
 
+def test_complex_parameters():
+    """L = Re z Im z: uphill at x + i y is y + i x, and along 1 + i it curves by 1."""
+    loss = lambda z: jnp.sum(z.real * z.imag)  # noqa: E731
+    z = jnp.array([1.0 + 2.0j])
+    np.testing.assert_allclose(gradient_direction(loss, z), [(2 + 1j) / np.sqrt(5)], rtol=1e-12)
+    np.testing.assert_allclose(curvature(loss, z, jnp.array([1.0 + 1.0j])), 1.0, rtol=1e-12)
+
+
 def test_errors():
     with pytest.raises(FloatingPointError, match="the gradient has length 0.0, so no direction"):
         gradient_direction(lambda p: jnp.sum(p**2), jnp.zeros(2))

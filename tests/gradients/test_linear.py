@@ -79,3 +79,6 @@ def test_errors_and_a_matrix_of_zeros():
     for lags in ((), (-1,)):
         with pytest.raises(ValueError, match="`lags` must be one or more whole numbers of at least 0"):
             linear_flow(jnp.eye(2), lags)
+    for weight in (jnp.array([[0.9j]]), jnp.eye(2, dtype=jnp.int32)):
+        with pytest.raises(TypeError, match="`weight` must be real floating point, got"):
+            linear_flow(weight, (1,))

@@ -93,6 +93,43 @@ def test_the_memory_of_an_lstm_is_part_of_its_state():
     assert (found.exponents[2:] < -30).all()
 
 
+@dataclass(frozen=True)
+class Multiplier(Cell):
+    """h' = x h: the growth of every step is given."""
+
+    @property
+    def output_size(self):
+        return 1
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return ()
+
+    def init_carry(self, batch_shape=(), dtype=jnp.float32):
+        return HiddenCarry(jnp.ones((*batch_shape, 1), dtype))
+
+    def project(self, params, xs):
+        return xs
+
+    def advance(self, params, carry, u):
+        return HiddenCarry(u * carry.h)
+
+
+def test_estimates_of_convergence():
+    """Means over the steps that are left, by blocks, and the later half less the earlier."""
+    growth = np.random.default_rng(0).normal(size=20) + np.linspace(0, 1, 20)
+    xs = jnp.asarray(np.exp(growth))[:, None]
+    kept = growth[4:]
+    blocks = kept.reshape(4, 4).mean(axis=1)
+    found = lyapunov_spectrum(Multiplier(), (), xs, transient=4)
+    np.testing.assert_allclose(found.exponents[0], kept.mean(), rtol=1e-10)
+    np.testing.assert_allclose(found.standard_error[0], np.std(blocks, ddof=1) / 2, rtol=1e-9)
+    np.testing.assert_allclose(found.drift[0], kept[8:].mean() - kept[:8].mean(), rtol=1e-9)
+    adjoint = adjoint_lyapunov_spectrum(Multiplier(), (), xs, transient=4)
+    np.testing.assert_allclose(adjoint.exponents[0], growth[:16].mean(), rtol=1e-10)  # it starts at the end
+    short = lyapunov_spectrum(Multiplier(), (), xs[:3], transient=0)
+    assert short.standard_error[0] == np.inf and short.drift[0] == np.inf
+
+
 def test_dimension_and_entropy():
     cases = [([0.419, -1.623], 1 + 0.419 / 1.623), ([-0.1, -0.2], 0.0), ([0.2, 0.1], 2.0), ([0.5, 0.0, -1.0], 2.5)]
     for exponents, dimension in cases:

@@ -1,5 +1,8 @@
 """Taps and the monitor: adjoints as adjoint_norms has them, gradients to the bit those without, on every backend."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +16,7 @@ from jaxrnn import (
     LSTM,
     Associative,
     Bidirectional,
+    Cell,
     ChunkedScan,
     Elman,
     PeepholeLSTM,
@@ -74,6 +78,44 @@ def test_taps_on_every_backend_with_lengths(backend):
         exact = adjoint_norms(cell, params, xs[:length, sample], every_output)
         np.testing.assert_allclose(np.log(norms[:length, sample]), exact, rtol=1e-9, atol=1e-10)
     assert (norms[4:, 1] == 0).all()
+
+
+class MatrixCarry(NamedTuple):
+    h: jax.Array
+    total: jax.Array
+
+
+@dataclass(frozen=True)
+class MatrixCell(Cell):
+    """A matrix and a number for each sample in its carry."""
+
+    @property
+    def output_size(self):
+        return 2
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return jax.random.normal(key, (input_size, 2), dtype)
+
+    def init_carry(self, batch_shape=(), dtype=jnp.float32):
+        return MatrixCarry(jnp.zeros((*batch_shape, 2, 2), dtype), jnp.zeros(batch_shape, dtype))
+
+    def project(self, params, xs):
+        return xs @ params
+
+    def advance(self, params, carry, u):
+        h = 0.5 * jnp.tanh(carry.h + u[..., None, :] + carry.total[..., None, None])
+        return MatrixCarry(h, 0.9 * carry.total + h.sum(axis=(-1, -2)))
+
+    def output(self, params, carry, u):
+        return carry.h[..., 0]
+
+
+def test_taps_know_the_batch_whatever_the_carry_looks_like():
+    cell, xs = MatrixCell(), jax.random.normal(KEY, (4, 3, 2), FLOAT)
+    params = cell.init(KEY, 2, FLOAT)
+    run = lambda tap: every_output(unroll(tapped(cell), params, WithTap(xs, tap))[1]).sum()  # noqa: E731
+    norms = jax.grad(run)(jnp.zeros((4, 3, 1), FLOAT))[..., 0]
+    np.testing.assert_allclose(np.log(norms), adjoint_norms(cell, params, xs, every_output), rtol=1e-9, atol=1e-10)
 
 
 def regression(network, every=1, quantities=(median_log_norms,)):

@@ -239,7 +239,10 @@ def test_steps_that_no_loss_reaches_count_nothing_and_dead_ones_count_one(functi
 def test_nan_shows(function):
     cell = Elman(3)
     params, xs = example(cell, (4, 2))
-    found = function(cell, params, xs.at[1, 0].set(jnp.nan), last_output)
+    broken = xs.at[1, 0].set(jnp.nan)
+    with pytest.raises(FloatingPointError, match="the projections of `xs` are not finite from step 1 on"):
+        function(cell, params, broken, last_output)
+    found = jax.jit(lambda xs: function(cell, params, xs, last_output))(broken)
     assert np.isnan(found.omega[0]) and (function is omega_squared or np.isfinite(found.omega[1]))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import GRU, LSTM, Elman
-from jaxrnn.gradients import adjoint_norms, median, report
+from jaxrnn.gradients import adjoint_norms, contributions, median, report, share_beyond
 from jaxrnn.gradients.reporting.page import to_html
 from jaxrnn.gradients.reporting.records import Chart, Heatmap, Report, Series, Table
 from jaxrnn.gradients.reporting.report import last_output
@@ -177,6 +177,12 @@ def test_report_of_networks(tmp_path):
     cell, params = networks["LSTM"]
     exact = np.asarray(median(adjoint_norms(cell, params, xs, last_output), 1))[::-1] / np.log(10)
     np.testing.assert_allclose(lag["y"], exact, rtol=1e-4, atol=1e-4)
+    charts = {chart["id"]: chart["series"][0] for chart in data["charts"]}
+    shorter = np.asarray(median(adjoint_norms(cell, params, xs[:8], last_output), 1))
+    ratio = dict(zip(charts["length"]["x"], charts["length"]["y"], strict=True))[8]
+    np.testing.assert_allclose(ratio, (shorter[0] - shorter[-1]) / np.log(10), rtol=1e-3, atol=1e-3)
+    share = share_beyond(contributions(cell, params, xs, last_output), int(charts["share"]["x"][3]))
+    np.testing.assert_allclose(charts["share"]["y"][3], share, rtol=1e-4)
 
 
 def test_errors(tmp_path):
@@ -189,6 +195,9 @@ def test_errors(tmp_path):
     ]:
         with pytest.raises(ValueError, match=words):
             report(*arguments, tmp_path / "new")
+    twice = {"GRU": networks["GRU"], "gru": networks["GRU"]}
+    with pytest.raises(ValueError, match="names that differ in more than their case"):
+        report(twice, xs, tmp_path / "new")
     with pytest.raises(ValueError, match="`lengths` must lie from 2 to the 16 steps"):
         report(networks, xs, tmp_path / "new", lengths=(4, 17))
     with pytest.raises(ValueError, match="`tokens` must name each of the 16 steps"):

@@ -30,6 +30,10 @@ def described(curve):
         (-1.5 * np.log(np.arange(1, 302))[::-1], "falls like lag^-1.5, a power law; after 300 steps 10^-3.7 is left"),
         (np.where(np.arange(31) < 20, -np.inf, 0.0), "exactly 0 from lag 11 on: it does not carry 30 steps"),
         (np.full(31, np.nan), "not a number"),
+        (np.log(10) * np.linspace(-2.9, 0, 31), "10^-2.9 is left: it carries 30 steps"),
+        (np.log(10) * np.linspace(-3.1, 0, 31), "10^-3.1 is left: it does not carry 30 steps"),
+        (np.where(np.arange(31) == 30, -np.inf, 0.0), "keeps its size; after 30 steps 1.00 is left: it carries"),
+        (np.where(np.arange(31) > 28, 0.0, np.linspace(-8, -9, 31)), "no single rate; after 30 steps 10^-3.5 is left"),
     ],
 )
 def test_findings(curve, words):

@@ -128,6 +128,7 @@ def test_iteration_agrees_with_the_exact_values(network):
     tight = np.asarray(exact.log_condition) < 20
     np.testing.assert_allclose(found.log_smallest[tight], exact.log_smallest[tight], atol=1e-6)
     assert (found.log_smallest >= exact.log_smallest - 1e-6).all()
+    assert (found.log_smallest >= found.log_largest + np.log(2e-16)).all()  # no smaller one can be told
     np.testing.assert_allclose(found.log_root_mean_square, exact.log_root_mean_square, atol=0.08)
 
 
@@ -174,7 +175,7 @@ def test_errors():
         with pytest.raises(ValueError, match="`lags` must be one or more whole numbers from 0 to the 7 steps"):
             transport(cell, params, xs, lags=lags)
     both = Bidirectional(cell, cell)
-    with pytest.raises(TypeError, match="`cell` must be a Cell or a Stack.*two directions"):
+    with pytest.raises(TypeError, match="`cell` must be a Cell or a Stack, got Bidirectional.*one by one"):
         transport(both, both.init(KEY, 3, FLOAT), xs)
     with pytest.raises(FloatingPointError, match="transport: the projections of `xs` are not finite from step 3"):
         transport(cell, params, xs.at[3, 0].set(jnp.nan))

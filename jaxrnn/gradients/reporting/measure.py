@@ -69,7 +69,8 @@ def measure(
         progress("transport and Lyapunov exponents")
         charts += _transport_charts(small, xs[:, :1])
         spectra = {n: np.asarray(lyapunov_spectrum(c, p, xs[:, 0]).exponents) for n, (c, p) in small.items()}
-        charts.append(_spectrum_chart(spectra))
+        if any(np.isfinite(exponents).any() for exponents in spectra.values()):
+            charts.append(_spectrum_chart(spectra))
         tables.append(_spectrum_table(spectra))
     progress("contributions to the gradient of the parameters")
     charts.append(_shares(networks, xs, loss))
@@ -125,7 +126,7 @@ def _over_lag(decays: dict[str, Decay], time: int) -> Chart:
     return Chart(
         id="lag", title="Norm of dL/ds by lag", view="lag", x_label="lag T - t (steps back from the end)",
         y_label="norm", series=tuple(series(*item) for item in decays.items()), y_scale="decades", x_scale="linear",
-        note="L reads the last output alone, so the curve is one of pure decay.",
+        note="Pure decay where L reads the last output alone, as it does by default.",
     )  # fmt: skip
 
 
@@ -164,6 +165,8 @@ def _spectrum_chart(spectra: dict[str, np.ndarray]) -> Chart:
         finite = exponents[np.isfinite(exponents)]
         return Series(name, np.arange(1, len(finite) + 1), finite.astype(np.float64))
 
+    spectra = {name: exponents for name, exponents in spectra.items() if np.isfinite(exponents).any()}
+
     return Chart(
         id="spectrum", title="Lyapunov spectrum", view="spectrum", x_label="number of the exponent",
         y_label="nats per step", series=tuple(series(*item) for item in spectra.items()), y_scale="linear",
@@ -177,7 +180,11 @@ def _shares(networks: Networks, xs, loss: Loss) -> Chart:
     def series(name: str) -> Series:
         found = contributions(*networks[name], xs, loss)
         shares = np.array([float(share_beyond(found, lag)) for lag in lags])
-        return Series(name, np.array(lags), np.where(np.isfinite(shares), shares, 0.0))
+        if not np.isfinite(shares).all():
+            raise FloatingPointError(
+                f"report: the gradient by the parameters of {name} is zero. Choose another `loss`."
+            )
+        return Series(name, np.array(lags), shares)
 
     return Chart(
         id="share", title="Share of the parameters' gradient from further back", view="parameters",

@@ -98,6 +98,7 @@
     svg.append(element("text", { class: "grey", x: (margin.left + wide - margin.right) / 2, y: height - 0.5 * font, "text-anchor": "middle" }, chart.x_label));
     svg.append(element("text", { class: "grey", x: 2, y: font }, chart.y_label));
     chart.series.forEach((s, number) => {
+      if (!s.x.length) return;
       const group = element("g", { class: "curve", "data-cell": s.cell }), tint = colour(s.cell), floor = height - margin.bottom;
       if (hidden.has(s.cell)) group.setAttribute("visibility", "hidden"), group.style.display = "none";
       const at = (values) => s.x.map((x, i) => [scale.x(x), values[i] === -Infinity ? floor : scale.y(values[i])]);

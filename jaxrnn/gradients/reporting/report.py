@@ -37,8 +37,9 @@ def report(
         xs: Inputs (time, batch, features).
         folder: Where report.html, .png, .svg, .pdf, .json and .md, and gates.png, .svg and .pdf of cells with gates
             are written; made if it is missing.
-        loss: Takes outputs (time, batch, output) to one value for each sample. For pure decay it reads the last output
-            alone. Default: a random projection of the last output.
+        loss: Takes outputs (time, batch, output), of any number of steps since they are cut for the view by length, to
+            one value for each sample. For pure decay it reads the last output alone. Default: a random projection of
+            the last output.
         lengths: Sequence lengths for the view by length. Default: an eighth, a quarter, half and all of the steps.
         tokens: What the steps are called, for the gates of the first sequence. Default: their numbers.
         title: Above everything.
@@ -75,6 +76,9 @@ def report(
         raise ValueError(f"report: `lengths` must lie from 2 to the {time} steps of `xs`, got {lengths}.")
     if tokens is not None and len(tokens) < time:
         raise ValueError(f"report: `tokens` must name each of the {time} steps of `xs`, got {len(tokens)}.")
+    names = [name.lower() for name in networks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"report: `networks` must have names that differ in more than their case, got {[*networks]}.")
     found = measure(networks, xs, loss or last_output, lengths, tokens, title, settings or {}, progress)
     progress("page and pictures")
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """How long an LSTM remembers: half-lives predicted from the forget bias, measured, and after training on copying.
 
 Command:  python -m experiments.forget_bias --out experiments/results/forget_bias
-Runtime:  12 minutes, in which it had half of on 2 cores; --smoke half a minute
+Runtime:  12 minutes on 2 cores that had other work too; --smoke half a minute
 Expected: own paths as predicted within 10%; measured half-lives longer, from a bias of 2 on without decay, as the
           path through h adds what the gates take; after training 8 steps without bias, 170 with chrono biases
 

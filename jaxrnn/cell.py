@@ -40,6 +40,7 @@ class Cell(abc.ABC):
     """
 
     derived: ClassVar[tuple[str, ...]] = ("step",)
+    gate_names: ClassVar[tuple[str, ...]] = ()  # what the literature calls each entry of u, for whoever looks at them
 
     def __init_subclass__(cls, **kwargs):
         """Keeps the derived methods derived: a step that is written twice can drift apart."""

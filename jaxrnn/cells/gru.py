@@ -78,6 +78,7 @@ class ResetBeforeGRU(Cell):
         (3,)
     """
 
+    gate_names: ClassVar[tuple[str, ...]] = ("update gate", "reset gate", "candidate")
     hidden_size: int
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()

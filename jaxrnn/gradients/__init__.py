@@ -10,7 +10,9 @@ from jaxrnn.gradients.activity import saturation as saturation
 from jaxrnn.gradients.activity import time_constants as time_constants
 from jaxrnn.gradients.adjoint import adjoint_norms as adjoint_norms
 from jaxrnn.gradients.adjoint import adjoint_parts as adjoint_parts
+from jaxrnn.gradients.bounds import Bound as Bound
 from jaxrnn.gradients.bounds import largest_slope as largest_slope
+from jaxrnn.gradients.bounds import log_gap as log_gap
 from jaxrnn.gradients.bounds import norm_bound as norm_bound
 from jaxrnn.gradients.bounds import product_bound as product_bound
 from jaxrnn.gradients.bounds import step_bound as step_bound

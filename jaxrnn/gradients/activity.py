@@ -1,8 +1,11 @@
 """What gates and units do along a run: every nonlinearity of a step by itself, saturation, and how long memory lasts.
 
 A cell does not have to name its gates. They are read off its traced step: whatever a sigmoid, a tanh or a relu gives.
+Not seen are other functions, as softplus or a piecewise-linear "hard" sigmoid, and what stands inside a scan or a
+branch of its own in the step.
 """
 
+import itertools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -40,7 +43,8 @@ class Saturation(NamedTuple):
 def activations(cell, params: PyTree, xs: PyTree) -> tuple[Activation, ...]:
     """Every sigmoid, tanh and relu inside the step of a cell, over a whole run.
 
-    Gates are the sigmoids; a nonlinearity that reads one gate's part of the projections bears the gate's name.
+    Gates are the sigmoids; a nonlinearity that reads one entry of the projections alone bears the name that the cell's
+    `gate_names` gives it, with a number from the second of one name on.
 
     Args:
         cell: Any Cell, or a Stack, whose layers follow one another with their number in the names.
@@ -73,8 +77,7 @@ def activations(cell, params: PyTree, xs: PyTree) -> tuple[Activation, ...]:
         raise TypeError(f"activations: `cell` must be a Cell or a Stack of Cells, got {cell!r}.")
     xs, _ = checked_inputs(cell, params, xs)
     trajectory, _ = run(cell, params, xs)
-    names: list[tuple[str, Kind]] = []
-    values = _record(cell, params, trajectory, names)
+    names, _, values = _record(cell, params, trajectory)
     refuse_nan("activations", values, trajectory)
     return tuple(Activation(name, kind, value) for (name, kind), value in zip(names, values, strict=True))
 
@@ -103,7 +106,8 @@ def memory_rates(cell, params: PyTree, xs: PyTree) -> Float[Array, "*batch units
 
     f is what the step multiplies the memory by: the forget gate of an LSTM, the update gate of a GRU, |a| of a linear
     cell, along whose own path d c_T/d c_t is the product of f. Paths through the other units are left out, see
-    `lyapunov_spectrum` for all of them.
+    `lyapunov_spectrum` for all of them. Of a gate ln f is taken from what the sigmoid reads, so one that rounds to
+    0 or to 1 still has its rate.
 
     Args:
         cell: A GatedCell with a `keep_gate` that is a sigmoid of its own, or a LinearCell.
@@ -128,10 +132,13 @@ def memory_rates(cell, params: PyTree, xs: PyTree) -> Float[Array, "*batch units
         factors, b = cell.coefficients(cell.widen(params, real_dtype(trajectory.befores)), trajectory.us)
         return jnp.mean(jnp.log(jnp.broadcast_to(jnp.abs(factors), b.shape)), axis=0)
     if isinstance(cell, GatedCell) and cell.keep_gate is not None:
-        name = _gate_name(cell, cell.keep_gate)
-        for activation in activations(cell, params, xs):
-            if activation.name == name and activation.kind == "sigmoid":
-                return jnp.mean(jnp.log(activation.values), axis=0)
+        xs, _ = checked_inputs(cell, params, xs)
+        trajectory, _ = run(cell, params, xs)
+        names, arguments, values = _record(cell, params, trajectory)
+        refuse_nan("memory_rates", values, trajectory)
+        keep: tuple[str, Kind] = (_gate_name(cell, cell.keep_gate), "sigmoid")
+        if keep in names:
+            return jnp.mean(jax.nn.log_sigmoid(arguments[names.index(keep)]), axis=0)
     raise TypeError(
         f"memory_rates: `cell` must be a LinearCell, or a GatedCell whose `keep_gate` is a sigmoid, got {cell!r}. "
         "Measure lyapunov_spectrum, which every cell has."
@@ -148,21 +155,24 @@ def time_constants(rates: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(rates < 0, -1 / jnp.where(rates < 0, rates, -1), jnp.where(jnp.isnan(rates), rates, jnp.inf))
 
 
-def _record(cell: Cell, params, trajectory, names: list) -> tuple[Array, ...]:
+def _record(cell: Cell, params, trajectory) -> tuple[list[tuple[str, Kind]], list[Array], list[Array]]:
+    """Names and kinds of the nonlinearities of a step, what goes into each, and what comes out."""
     wide = cell.widen(params, real_dtype(trajectory.befores))
+    names: list[tuple[str, Kind]] = []
 
     def at_step(before, u):
         jaxpr = jax.make_jaxpr(lambda before, u: cell.advance(wide, before, u))(before, u)
         recorder = _Recorder(cell)
         recorder.run(jaxpr, jax.tree.leaves((before, u)), recorder.labels(before, u))
         names[:] = recorder.names
-        return tuple(recorder.values)
+        return recorder.arguments, recorder.values
 
-    return jax.jit(jax.vmap(at_step))(trajectory.befores, trajectory.us)
+    arguments, values = jax.jit(jax.vmap(at_step))(trajectory.befores, trajectory.us)
+    return names, arguments, values
 
 
 def _gate_name(cell: Cell, gate: int) -> str:
-    return cell.gate_names[gate] if isinstance(cell, GatedCell) and cell.gate_names else f"gate {gate}"
+    return cell.gate_names[gate] if cell.gate_names else f"gate {gate}"
 
 
 class _Recorder:
@@ -174,15 +184,17 @@ class _Recorder:
     def __init__(self, cell: Cell):
         self.cell = cell
         self.names: list[tuple[str, Kind]] = []
+        self.arguments: list[Array] = []
         self.values: list[Array] = []
 
     def labels(self, before, u) -> list[frozenset[int]]:
-        """Those of the inputs: of a gated cell, entry i of u comes from gate i."""
+        """Those of the inputs: of a gated cell, and of one that names its gates, entry i of u comes from gate i."""
         none = [frozenset[int]()] * len(jax.tree.leaves(before))
-        if not isinstance(self.cell, GatedCell):
+        gates = self.cell.gates if isinstance(self.cell, GatedCell) else len(self.cell.gate_names)
+        if not gates:
             return none + [frozenset[int]()] * len(jax.tree.leaves(u))
         numbered = [(n, leaf) for n, entry in enumerate(u) for leaf in jax.tree.leaves(entry)]
-        return none + [frozenset({n}) if n < self.cell.gates else frozenset[int]() for n, _ in numbered]
+        return none + [frozenset({n}) if n < gates else frozenset[int]() for n, _ in numbered]
 
     def run(self, closed: ClosedJaxpr, inputs: list[Any], labels: list[frozenset[int]]):
         known: dict[Any, tuple[Any, frozenset[int]]] = {}
@@ -204,18 +216,19 @@ class _Recorder:
                 merged = frozenset().union(*marks)
                 kind = _kind(equation)
                 if kind is not None and jnp.ndim(results[0]) > 0:
-                    self._keep(kind, merged, results[0])
+                    self._keep(kind, merged, values[0], results[0])
                     merged = frozenset()
                 outputs = [(result, merged) for result in results]
             known |= dict(zip(equation.outvars, outputs, strict=True))
         return [read(var) for var in jaxpr.outvars]
 
-    def _keep(self, kind: Kind, labels: frozenset[int], value) -> None:
-        if len(labels) == 1:
-            name = _gate_name(self.cell, *labels)
-        else:
-            name = f"{kind} {1 + sum(other.startswith(kind + ' ') for other, _ in self.names)}"
+    def _keep(self, kind: Kind, labels: frozenset[int], argument, value) -> None:
+        base, first = (_gate_name(self.cell, *labels), 2) if len(labels) == 1 else (kind, 1)
+        numbered = (f"{base} {n}" for n in itertools.count(first))
+        taken = {name for name, _ in self.names}
+        name = next(n for n in itertools.chain([base] if first == 2 else [], numbered) if n not in taken)
         self.names.append((name, kind))
+        self.arguments.append(argument)
         self.values.append(value)
 
 

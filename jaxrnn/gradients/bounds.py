@@ -1,22 +1,32 @@
 """Upper bounds of the transport ds_T/ds_t, to be held against the truth of `transport`."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.activations import activation
 from jaxrnn.cells import Elman
 from jaxrnn.gradients.jacobian import step_jacobians
 from jaxrnn.gradients.trajectory import checked_inputs, refuse_nan, run
-from jaxrnn.gradients.transport import checked_lags
+from jaxrnn.gradients.transport import Transport, checked_lags
 
-SLOPES = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0}
+SLOPES = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0, "softmax": 0.5}
+
+
+class Bound(NamedTuple):
+    """ln of an upper bound of ||ds_T/ds_(T-lag)||; of `norm_bound` one for all samples."""
+
+    lags: Int[Array, " lags"]
+    log_values: Float[Array, "lags *batch"]
 
 
 def largest_slope(name: str) -> float:
     """gamma, the largest slope of a nonlinearity: 1 of tanh, relu and the identity, 1/4 of the logistic function.
+
+    Of softmax 1/2, the largest norm of its Jacobian diag(p) - p p^T.
 
     Raises:
         ValueError: none is known for this name.
@@ -30,7 +40,7 @@ def largest_slope(name: str) -> float:
     return SLOPES[name]
 
 
-def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Sequence[int]) -> Float[Array, " lags"]:
+def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Sequence[int]) -> Bound:
     """ln of Pascanu's bound (gamma sigma_max(W))^lag >= ||ds_T/ds_t|| of h' = phi(W h + ...).
 
     Below gamma sigma_max = 1 gradients vanish for certain; above, they need not explode: the bound says nothing then.
@@ -44,18 +54,16 @@ def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Seq
     gradients vanish for |w| < 4, Hochreiter (1991).
 
     Example:
-        >>> norm_bound(2 * jnp.eye(3), 0.25, (0, 1, 2)).round(4).tolist()[1] < 0
-        True
+        >>> print(f"{norm_bound(2 * jnp.eye(3), 0.25, (0, 2)).log_values[1]:.4f}")  # 2 ln(1/2)
+        -1.3863
     """
     largest = jnp.linalg.norm(recurrent, 2)
     steps = jnp.array(lags, recurrent.dtype)
-    return jnp.where(steps == 0, 0, steps * jnp.log(slope * largest))
+    return Bound(jnp.array(lags), jnp.where(steps == 0, 0, steps * jnp.log(slope * largest)))
 
 
-def product_bound(
-    cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = None
-) -> tuple[tuple[int, ...], Float[Array, "lags *batch"]]:
-    """The lags and ln of the tighter bound prod ||D_t|| ||W||, D_t = diag phi'(a_t) along the run of a network.
+def product_bound(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = None) -> Bound:
+    """The tighter bound prod ||D_t|| ||W||, D_t = diag phi'(a_t) along the run of a network.
 
     It knows how far the units are saturated, but still takes the worst unit and the worst direction of W at each step.
 
@@ -66,16 +74,19 @@ def product_bound(
         lags: As in `transport`.
 
     Raises:
-        TypeError: `cell` is no Elman network; for other cells see `step_bound`.
+        TypeError: `cell` is no Elman network, or its nonlinearity does not work entry by entry; see `step_bound`.
 
     Example:
         >>> cell, xs = Elman(3), jnp.ones((5, 2), jnp.float32)
-        >>> lags, bound = product_bound(cell, cell.init(jax.random.key(0), 2), xs, lags=(1, 4))
-        >>> bool((bound < 0).all())  # an orthogonal matrix, and units away from 0
+        >>> bound = product_bound(cell, cell.init(jax.random.key(0), 2), xs, lags=(1, 4))
+        >>> bool((bound.log_values < 0).all())  # an orthogonal matrix, and units away from 0
         True
     """
-    if not isinstance(cell, Elman):
-        raise TypeError(f"product_bound: `cell` must be an Elman network, got {cell!r}. Take step_bound.")
+    if not isinstance(cell, Elman) or cell.activation in ("softmax", jax.nn.softmax):
+        raise TypeError(
+            "product_bound: `cell` must be an Elman network whose nonlinearity works entry by entry, "
+            f"got {cell!r}. Take step_bound."
+        )
     xs, _ = checked_inputs(cell, params, xs)
     lags = checked_lags("product_bound", lags, xs)
     trajectory, _ = run(cell, params, xs)
@@ -84,29 +95,57 @@ def product_bound(
     sums = trajectory.us[0] + trajectory.befores.h @ recurrent
     slopes = jax.vmap(jax.grad(activation(cell.activation)))(sums.reshape(-1)).reshape(sums.shape)
     steps = jnp.log(jnp.max(jnp.abs(slopes), axis=-1)) + jnp.log(jnp.linalg.norm(recurrent, 2))
-    return lags, _by_lag(steps, lags)
+    return _by_lag(steps, lags)
 
 
-def step_bound(
-    cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = None
-) -> tuple[tuple[int, ...], Float[Array, "lags *batch"]]:
-    """The lags and ln of prod ||J_t||, the tightest bound that looks at each step by itself, of any Cell or Stack.
+def step_bound(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = None) -> Bound:
+    """prod ||J_t||, the tightest bound that looks at each step by itself, of any Cell or Stack.
 
-    What lies between it and `transport` is that steps stretch different directions.
+    What lies between it and `transport` is that steps stretch different directions; `log_gap` says how much.
 
     Example:
         >>> from jaxrnn import GRU
         >>> cell, xs = GRU(3), jnp.ones((5, 2), jnp.float32)
-        >>> lags, bound = step_bound(cell, cell.init(jax.random.key(0), 2), xs, lags=(0, 5))
-        >>> float(bound[0])
+        >>> float(step_bound(cell, cell.init(jax.random.key(0), 2), xs, lags=(0, 5)).log_values[0])
         0.0
     """
     lags = checked_lags("step_bound", lags, xs)
     jacobians = step_jacobians(cell, params, xs)
-    return lags, _by_lag(jnp.log(jnp.linalg.norm(jacobians, 2, axis=(-2, -1))), lags)
+    return _by_lag(jnp.log(jnp.linalg.norm(jacobians, 2, axis=(-2, -1))), lags)
 
 
-def _by_lag(steps: Float[Array, "time *batch"], lags: Sequence[int]) -> Float[Array, "lags *batch"]:
+def log_gap(bound: Bound, truth: Transport) -> Float[Array, "lags *batch"]:
+    """ln of how many times too large a bound is: bound / ||ds_T/ds_(T-lag)||, 0 where it is reached.
+
+    inf where the truth is exactly 0 and the bound is not.
+
+    Args:
+        bound: One of the three.
+        truth: `transport` of the same run at the same lags.
+
+    Raises:
+        ValueError: their lags differ.
+
+    Example:
+        >>> from jaxrnn import GRU
+        >>> from jaxrnn.gradients import transport
+        >>> cell, xs = GRU(3), jax.random.normal(jax.random.key(1), (40, 2), jnp.float32)
+        >>> example = cell, cell.init(jax.random.key(0), 2), xs
+        >>> gap = log_gap(step_bound(*example), transport(*example))
+        >>> bool(gap[-1] > 5)  # after 40 steps it is more than e^5 times too large
+        True
+    """
+    if bound.lags.tolist() != truth.lags.tolist():
+        raise ValueError(
+            f"log_gap: `bound` and `truth` must be of the same lags, got {bound.lags.tolist()} and "
+            f"{truth.lags.tolist()}. Pass one `lags` to both."
+        )
+    values = bound.log_values
+    values = values.reshape(values.shape + (1,) * (truth.log_largest.ndim - values.ndim))
+    return jnp.where(values == truth.log_largest, 0, values - truth.log_largest)
+
+
+def _by_lag(steps: Float[Array, "time *batch"], lags: Sequence[int]) -> Bound:
     """Sums over the last steps, as many as each lag has."""
     sums = jnp.concatenate([jnp.zeros_like(steps[:1]), jnp.cumsum(jnp.flip(steps, 0), axis=0)])
-    return sums[jnp.array(lags)]
+    return Bound(jnp.array(lags), sums[jnp.array(lags)])

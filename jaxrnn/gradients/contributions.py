@@ -97,7 +97,7 @@ def log_gradient_norm(found: Contributions, first: int = 0, last: int | None = N
 def share_beyond(found: Contributions, lag: int) -> Float[Array, ""]:
     """||sum of the contributions of lags above `lag`|| / ||dL/dtheta||, lag 0 being the last step.
 
-    0 where nothing comes from further back. It can exceed 1, where near and far steps cancel.
+    0 where nothing comes from further back, or at all. It can exceed 1, where near and far steps cancel.
 
     Raises:
         ValueError: `lag` is not one of the sequence's.
@@ -110,7 +110,8 @@ def share_beyond(found: Contributions, lag: int) -> Float[Array, ""]:
     time = found.log_norms.shape[0]
     if not 0 <= lag < time:
         raise ValueError(f"share_beyond: `lag` must lie from 0 to {time - 1}, got {lag}. Choose one of the sequence.")
-    return jnp.exp(log_gradient_norm(found, 0, time - 1 - lag) - log_gradient_norm(found))
+    far, whole = log_gradient_norm(found, 0, time - 1 - lag), log_gradient_norm(found)
+    return jnp.where(far == -jnp.inf, 0, jnp.exp(far - whole))
 
 
 def log_norms_summed(found: Contributions) -> Float[Array, ""]:

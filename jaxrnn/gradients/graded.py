@@ -41,11 +41,25 @@ def unit_rows(rows: Float[Array, "rows size"], log_scales: Float[Array, " rows"]
     return rows, jnp.where(peak == 0, -jnp.inf, log_scales + jnp.log(length * safe))
 
 
-def times_left(product: Float[Array, "size size"], graded: Graded) -> Graded:
-    """A Q diag(e^d) T from product = A Q: QR of its columns, the longest in e^d first, and the rows of R e^d T."""
+def qr_zeros_last(matrix: Float[Array, "size count"]) -> tuple[Array, Array]:
+    """QR in which rows of zeros leave exact zeros at the end of R, in the place of rounding errors."""
+    order = jnp.argsort(jnp.all(matrix == 0, axis=1))
+    orthogonal, upper = jnp.linalg.qr(matrix[order])
+    return orthogonal[jnp.argsort(order)], upper
+
+
+def times_left(matrix: Float[Array, "size size"], graded: Graded) -> Graded:
+    """A Q diag(e^d) T; what rows or columns of zeros in A take away is exactly 0, as where a relu is off."""
+    unread = jnp.all(matrix == 0, axis=0)
+    kept = _graded(jnp.where(unread[:, None], 0, graded.orthogonal), graded)
+    return _graded(matrix @ kept.orthogonal, kept)
+
+
+def _graded(product: Float[Array, "size size"], graded: Graded) -> Graded:
+    """B diag(e^d) T for B in the place of Q: QR of its columns, the longest in e^d first, and the rows of R e^d T."""
     lengths = jnp.log(jnp.sqrt(jnp.sum(product * product, axis=0)))
     order = jnp.argsort(-(lengths + graded.log_scales))
-    orthogonal, upper = jnp.linalg.qr(product[:, order])
+    orthogonal, upper = qr_zeros_last(product[:, order])
     scales, rows = graded.log_scales[order], graded.rows[order]
     logs = jnp.where(upper == 0, -jnp.inf, jnp.log(jnp.abs(upper)) + scales)
     peaks = jnp.max(logs, axis=1)

@@ -91,7 +91,7 @@ def _powers(weight, lags: tuple[int, ...]):
     start = identity(weight.shape[0], weight.dtype)
 
     def multiply(product, _):
-        product = times_left(weight @ product.orthogonal, product)
+        product = times_left(weight, product)
         return product, (product.rows, product.log_scales)
 
     _, found = lax.scan(multiply, start, length=max(lags))

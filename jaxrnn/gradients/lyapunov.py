@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell, is_size
+from jaxrnn.gradients.graded import qr_zeros_last
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
 from jaxrnn.gradients.trajectory import checked_inputs, recurrence, refuse_nan, run
 
@@ -176,22 +177,29 @@ def _growth(cell: Cell, rank: int, direction: Direction, count: int, params, tra
     def one(befores, us):
         start = to_vector(jax.tree.map(lambda x: x[0], befores))
 
-        def turn(orthogonal, inputs):
-            before, u = to_vector(inputs[0]), inputs[1]
-            if direction == "forward":
-                _, linear = jax.linearize(lambda s: step(s, u), before)
-            else:
-                _, transposed = jax.vjp(lambda s: step(s, u), before)
-                linear = lambda column: transposed(column)[0]  # noqa: E731
-            orthogonal, upper = jnp.linalg.qr(jax.vmap(linear, 1, 1)(orthogonal))
-            diagonal = jnp.abs(jnp.diagonal(upper))
-            return orthogonal, jnp.where(diagonal == 0, -jnp.inf, jnp.log(diagonal))
+        draws = jax.random.normal(jax.random.key(0), (start.size, count + 1), start.dtype)
 
-        frame, _ = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (start.size, count), start.dtype))
+        def turn(frame, inputs):
+            before, u = to_vector(inputs[0]), inputs[1]
+            _, ahead = jax.linearize(lambda s: step(s, u), before)
+            back = lambda row: jax.linear_transpose(ahead, row)(row)[0]  # noqa: E731
+            product, transposed = (ahead, back) if direction == "forward" else (back, ahead)
+            # What the product does not read at all is taken out first, so that it is exactly 0 and no rounding error.
+            unread = transposed(draws[:, 0]) == 0
+            frame, kept = qr_zeros_last(jnp.where(unread[:, None], 0, frame))
+            frame, upper = qr_zeros_last(jax.vmap(product, 1, 1)(frame))
+            return frame, _log_diagonal(kept) + _log_diagonal(upper)
+
+        frame, _ = jnp.linalg.qr(draws[:, 1:])
         return lax.scan(turn, frame, (befores, us), reverse=direction == "adjoint")[1]
 
     growth = over_batch(one, rank)(trajectory.befores, trajectory.us)
     return jnp.flip(growth, axis=rank) if direction == "adjoint" else growth
+
+
+def _log_diagonal(upper):
+    diagonal = jnp.abs(jnp.diagonal(upper))
+    return jnp.where(diagonal == 0, -jnp.inf, jnp.log(diagonal))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -88,6 +88,7 @@ class Monitor:
 
     Raises:
         ValueError: `every` is no whole number of at least 1, or there are no quantities, or two of one name.
+        TypeError: a quantity gives what is not floating point; when it is first measured.
 
     Example:
         >>> from jaxrnn import GRU
@@ -147,7 +148,15 @@ class Monitor:
         return Monitored(loss, aux, gradient, quantities, measured)
 
     def _measure(self, observation: Observation) -> dict[str, PyTree]:
-        return {quantity.__name__: quantity(observation) for quantity in self.quantities}
+        found = {quantity.__name__: quantity(observation) for quantity in self.quantities}
+        for name, measured in found.items():
+            dtypes = {jnp.result_type(leaf) for leaf in jax.tree.leaves(measured)}
+            if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+                raise TypeError(
+                    f"Monitor: `{name}` must give floating-point arrays, which can be NaN where nothing was measured, "
+                    f"got {', '.join(sorted(map(str, dtypes)))}. Convert them, for example with astype(jnp.float32)."
+                )
+        return found
 
 
 class Monitored(NamedTuple):

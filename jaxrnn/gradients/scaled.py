@@ -83,7 +83,7 @@ def align(vector: Scaled) -> Scaled:
 def log_norm(vector: Scaled) -> Float[Array, "*batch"]:
     """The natural logarithm of the Euclidean norm over all leaves; -inf for an exact zero."""
     total = square_norm(vector.mantissa, vector.exponent.ndim)
-    logs = 0.5 * jnp.log(total) + vector.exponent.astype(total.dtype) * math.log(2)
+    logs = 0.5 * jnp.log(jnp.where(total == 0, 1, total)) + vector.exponent.astype(total.dtype) * math.log(2)
     return jnp.where(total == 0, -jnp.inf, logs)
 
 

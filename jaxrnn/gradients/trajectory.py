@@ -17,6 +17,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.network import Network
 from jaxrnn.numerics import carry_dtype, cast
 from jaxrnn.sequence import Stack
+from jaxrnn.stochastic.regularized import Regularized
 
 
 class Trajectory(NamedTuple):
@@ -99,7 +100,10 @@ def recurrence(owner: str, cell: Any) -> Cell:
         return cell
     if isinstance(cell, Stack):
         return Joint(cell)
-    hint = "Measure its parts one by one." if isinstance(cell, Network) else "Pass a Cell or a Stack."
+    if isinstance(cell, Regularized):
+        hint = "Measure its `cell`, as it is without noise."
+    else:
+        hint = "Measure its parts one by one." if isinstance(cell, Network) else "Pass a Cell or a Stack."
     raise TypeError(f"{owner}: `cell` must be a Cell or a Stack, got {cell!r}. {hint}")
 
 
@@ -128,7 +132,7 @@ def run(cell: Cell, params: PyTree, xs: PyTree) -> tuple[Trajectory, PyTree]:
 
 
 def refuse_nan(owner: str, measured: PyTree, trajectories: Trajectory | Sequence[Trajectory]) -> None:
-    """Raises where a measurement holds NaN, or follows from a run that is not finite, and tells its first such step.
+    """Raises where a measurement is NaN or inf, or follows from a run that is not finite; tells its first such step.
 
     A derivative at a state that is not finite can come out as an innocent number: that of relu at NaN is 0. Traced
     values pass: inside a compiled function nothing can be raised.
@@ -148,10 +152,10 @@ def refuse_nan(owner: str, measured: PyTree, trajectories: Trajectory | Sequence
                 f"{owner}: the {name} are not finite from step {first} on, and so is not what follows from them. "
                 "Mend the inputs, make the recurrence smaller, or shorten the sequence."
             )
-    if any(np.isnan(np.asarray(leaf)).any() for leaf in jax.tree.leaves(measured)):
+    if not all((np.asarray(leaf) < np.inf).all() for leaf in jax.tree.leaves(measured)):
         raise FloatingPointError(
-            f"{owner}: the derivative of a step, or of `loss`, is not a number though every state is finite. Look for "
-            "a function at a point where it has no derivative, such as sqrt or a norm at zero."
+            f"{owner}: the derivative of a step, or of `loss`, is infinite or not a number though every state is "
+            "finite. Look for a function at a point where it has no derivative, such as sqrt or a norm at zero."
         )
 
 

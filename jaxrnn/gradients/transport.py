@@ -75,6 +75,10 @@ def transport(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = Non
     apart stand side by side. One pass of QR, O(time * state^3), and O(state^3) for each lag: meant for states up to
     a few hundred. For larger ones see `extreme_transport`. All singular values near 1 is dynamical isometry.
 
+    A value is -inf, exactly 0, where a Jacobian has rows or columns of zeros, as where a relu is off. A matrix of low
+    rank without them, as of equal rows, comes out with values of the size of rounding errors instead. It is not made to
+    be differentiated.
+
     Args:
         cell: Any Cell, or a Stack, whose state is that of all its layers.
         params: Its parameters, in the dtype of `xs`.
@@ -121,8 +125,9 @@ def histogram(found: Transport, bins: int = 40) -> Histogram:
         raise ValueError(f"histogram: `bins` must be at least 1, got {bins}. Give a larger number.")
     logs = found.log_values.reshape(found.log_values.shape[0], -1)
     finite = jnp.isfinite(logs)
-    low = jnp.min(jnp.where(finite, logs, jnp.inf))
-    high = jnp.max(jnp.where(finite, logs, -jnp.inf))
+    some = finite.any()  # exact zeros alone have no range: the bins are then any
+    low = jnp.where(some, jnp.min(jnp.where(finite, logs, jnp.inf)), 0)
+    high = jnp.where(some, jnp.max(jnp.where(finite, logs, -jnp.inf)), 1)
     high = jnp.where(high > low, high, low + 1)
     edges = low + (high - low) * jnp.linspace(0, 1, bins + 1, dtype=logs.dtype)
     place = jnp.clip(jnp.floor((logs - low) / (high - low) * bins), 0, bins - 1)
@@ -166,8 +171,7 @@ def _log_values(cell: Cell, rank: int, lags: tuple[int, ...], params, trajectory
         def back(state, inputs):
             product, kept = state
             before, u, place = inputs
-            _, transposed = jax.vjp(lambda vector: step(vector, u), to_vector(before))
-            product = times_left(jax.vmap(lambda column: transposed(column)[0], 1, 1)(product.orthogonal), product)
+            product = times_left(jax.jacrev(step)(to_vector(before), u).T, product)
             return (product, keep(kept, place, product)), None
 
         state = product, keep(kept, places[0], product)

@@ -48,6 +48,15 @@ class Compiled(UserGated):
         return HiddenCarry(gate_and_keep(u[0] + v[0], carry.h) + jax.nn.relu(u[1] + v[1]))
 
 
+@dataclass(frozen=True)
+class Twice(UserGated):
+    """A user's cell with two nonlinearities on one gate."""
+
+    def update(self, pointwise, carry, u, v):
+        a, b = (left + right for left, right in zip(u, v, strict=True))
+        return HiddenCarry(jax.nn.sigmoid(a) * carry.h + jax.nn.sigmoid(b) * jnp.tanh(a))
+
+
 @jax.jit
 def gate_and_keep(z, h):
     return jax.nn.sigmoid(z) * h
@@ -60,7 +69,8 @@ def gate_and_keep(z, h):
         (PeepholeLSTM(3), ["input gate", "forget gate", "candidate", "output gate", "tanh 1"]),
         (CoupledLSTM(3), COUPLED),
         (Elman(3, "relu"), ["hidden state"]),
-        (ResetBeforeGRU(3), ["sigmoid 1", "sigmoid 2", "tanh 1"]),
+        (ResetBeforeGRU(3), ["update gate", "reset gate", "candidate"]),
+        (Twice(3), ["gate 0", "gate 1", "gate 0 2"]),
         (UserGated(3), ["gate 0", "gate 1"]),
         (Compiled(3), ["gate 0", "gate 1"]),
         (Stack((CoupledLSTM(3), Elman(2))), [f"layer 1, {n}" for n in COUPLED] + ["layer 2, hidden state"]),
@@ -117,6 +127,15 @@ def test_memory_rates_are_the_exact_exponents():
     a, _ = mingru.coefficients(params, mingru.project(params, xs))
     np.testing.assert_allclose(memory_rates(mingru, params, xs), np.log(a).mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(time_constants(jnp.array([0.1, -np.inf, -0.25])), [np.inf, 0.0, 4.0])
+
+
+def test_memory_rates_of_gates_that_round_to_zero_and_to_one():
+    cell = LSTM(2)
+    params = cell.init(KEY, 3, jnp.float32)
+    params = jax.tree.map(jnp.zeros_like, params)
+    params = params._replace(bias=params.bias.at[2:4].set(jnp.array([-200.0, 30.0], jnp.float32)))
+    rates = memory_rates(cell, params, jnp.ones((4, 3), jnp.float32))
+    np.testing.assert_allclose(rates, [-200.0, -np.exp(-30.0)], rtol=1e-5)
 
 
 def test_errors():

@@ -19,6 +19,7 @@ from jaxrnn import (
 )
 from jaxrnn.gradients import adjoint_norms, adjoint_parts, step_jacobians
 from jaxrnn.initializers import Identity, Orthogonal
+from jaxrnn.stochastic import regularize
 
 KEY = jax.random.key(0)
 
@@ -118,6 +119,32 @@ def test_a_derivative_that_does_not_exist_is_named():
         adjoint_norms(
             cell, cell.init(KEY, 1), jnp.zeros((3, 1), jnp.float32), lambda ys: jnp.linalg.norm(ys[-1], axis=-1)
         )
+
+
+def test_an_infinite_slope_is_named():
+    cell = Elman(2)
+    with pytest.raises(FloatingPointError, match="infinite or not a number though every state is finite"):
+        adjoint_norms(cell, cell.init(KEY, 1), jnp.zeros((3, 1), jnp.float32), lambda ys: jnp.sqrt(ys[-1]).sum(axis=-1))
+
+
+def test_norms_can_be_differentiated_where_some_are_exactly_zero():
+    cell, xs = LSTM(2), jnp.ones((3, 2), jnp.float64)
+    params = cell.init(KEY, 2, jnp.float64)
+
+    def total(params):
+        parts = adjoint_parts(cell, params, xs, last_output)
+        return sum(jnp.where(x == -jnp.inf, 0, x).sum() for x in parts)
+
+    gradient = jax.jit(jax.grad(total))(params)
+    step = 1e-6 * jnp.ones_like(params.bias)
+    ahead, behind = (total(params._replace(bias=params.bias + sign * step)) for sign in (1, -1))
+    np.testing.assert_allclose(gradient.bias.sum(), (ahead - behind) / 2e-6, rtol=1e-6)
+
+
+def test_what_holds_noise_is_measured_without():
+    with pytest.raises(TypeError, match="must be a Cell or a Stack, got Regularized.*Measure its `cell`"):
+        noisy = regularize(GRU(2), zoneout=0.1)
+        adjoint_norms(noisy, noisy.init(KEY, 2), jnp.ones((3, 2), jnp.float32), last_output)
 
 
 def test_a_loss_that_does_not_depend_on_the_state_gives_exact_zeros():

@@ -81,7 +81,7 @@ def test_a_loss_without_state_has_no_contributions():
     cell, xs = GRU(3), jnp.ones((4, 2, 2), FLOAT)
     found = contributions(cell, cell.init(KEY, 2, FLOAT), xs, lambda ys: jnp.ones(2, FLOAT))
     assert (found.log_norms == -jnp.inf).all() and (cosines(found) == 0).all()
-    assert log_gradient_norm(found) == -jnp.inf
+    assert log_gradient_norm(found) == -jnp.inf and share_beyond(found, 1) == 0
 
 
 def test_errors():

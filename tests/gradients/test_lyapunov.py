@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn import GRU, LSTM, Cell, Elman, HiddenCarry, Stack
+from jaxrnn import GRU, LSTM, Cell, Elman, HiddenCarry, Stack, unroll
 from jaxrnn.gradients import (
     adjoint_lyapunov_spectrum,
     entropy_rate,
     kaplan_yorke_dimension,
     lyapunov_spectrum,
     mean_log_determinant,
+    memory_rates,
 )
 from jaxrnn.initializers import ForgetBias, Identity
 
@@ -147,6 +148,21 @@ def test_a_state_of_size_one_and_a_lost_direction():
     params = dead.init(KEY, 1, FLOAT)._replace(bias=jnp.full(2, -9.0, FLOAT))
     lost = lyapunov_spectrum(dead, params, jnp.zeros((10, 1), FLOAT))
     assert (lost.exponents == -jnp.inf).all() and (lost.drift == 0).all() and (lost.standard_error == 0).all()
+
+
+@pytest.mark.parametrize("spectrum", [lyapunov_spectrum, adjoint_lyapunov_spectrum])
+def test_directions_that_are_lost_for_good_are_told_as_lost(spectrum):
+    cell = Elman(5, "relu")
+    params, xs = cell.init(KEY, 3, FLOAT), jax.random.normal(KEY, (40, 3), FLOAT)
+    on = (np.asarray(unroll(cell, params, xs)[1]) > 0).sum(axis=1)
+    found = spectrum(cell, params, xs, transient=0)
+    assert (found.exponents > -np.inf).sum() == on.min() < 5
+    lstm = LSTM(3)
+    params = lstm.init(KEY, 3, FLOAT)
+    still, xs = params._replace(recurrent=jnp.zeros_like(params.recurrent)), jax.random.normal(KEY, (800, 3), FLOAT)
+    rates = memory_rates(lstm, still, xs)
+    expected = [*sorted(np.asarray(rates).tolist(), reverse=True), *[-np.inf] * 3]
+    np.testing.assert_allclose(spectrum(lstm, still, xs, transient=0).exponents, expected, rtol=2e-2)
 
 
 def test_errors():

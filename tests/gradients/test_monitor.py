@@ -202,5 +202,13 @@ def test_errors():
         Monitor(every=0)
     with pytest.raises(ValueError, match=r"`quantities` must be one or more .*got \['<lambda>', '<lambda>'\]"):
         Monitor((lambda o: o.loss, lambda o: o.loss))
+    cell, xs = GRU(2), jnp.ones((3, 1), jnp.float32)
+    with pytest.raises(TypeError, match="`counted` must give floating-point arrays.*got int32.*astype"):
+
+        def counted(observation):
+            return jnp.int32(3)
+
+        loss_fn = lambda params, watch: (watch.unroll(cell, params, xs)[1].sum(), ())  # noqa: E731
+        Monitor((counted,)).value_and_grad(loss_fn, cell.init(KEY, 1), jnp.int32(0))
     with pytest.raises(ValueError, match=r"unrolls nothing by `watch`. Call watch.unroll"):
         Monitor().value_and_grad(lambda params, watch: (params.sum(), ()), jnp.ones(3), jnp.int32(0))

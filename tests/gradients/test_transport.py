@@ -152,6 +152,32 @@ def test_a_state_of_size_one_and_a_single_step():
     assert step_jacobians(cell, params, xs).shape == (1, 1, 1)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_units_of_relu_that_are_off_take_exactly_their_part_away(dtype):
+    cell = Elman(5, "relu")
+    params = cell.init(KEY, 3, dtype)
+    xs = jax.random.normal(KEY, (6, 3), dtype)
+    found = transport(cell, params, xs, lags=range(7))
+    states = np.concatenate([np.zeros((1, 5)), np.asarray(unroll(cell, params, xs)[1])])
+    jacobians = np.asarray(step_jacobians(cell, params, xs), np.float64)
+    product = np.eye(5)
+    for lag in range(7):
+        rank = min([5, *((states[-t] > 0).sum() for t in range(1, lag + 1))])
+        assert (found.log_values[lag] > -np.inf).sum() == rank
+        exact = np.log(np.linalg.svd(product, compute_uv=False)[:rank])
+        np.testing.assert_allclose(found.log_values[lag, :rank], exact, atol=1e-9 if dtype == FLOAT else 1e-4)
+        product = product @ jacobians[-1 - lag] if lag < 6 else product
+    assert 0 < (states[1:] > 0).sum() < 30
+
+
+def test_states_that_no_step_reads_take_exactly_their_part_away():
+    cell = LSTM(3)
+    params = cell.init(KEY, 2, FLOAT)
+    params = params._replace(recurrent=jnp.zeros_like(params.recurrent))  # h is written and never read
+    found = transport(cell, params, jax.random.normal(KEY, (9, 2), FLOAT), lags=(1, 9))
+    assert ((found.log_values > -np.inf).sum(axis=-1) == 3).all()
+
+
 def test_histogram_counts_every_value_once():
     logs = jnp.array([[[0.0, -1.0], [0.0, -jnp.inf]], [[3.0, -2.0], [3.0, 3.0]]], FLOAT)
     spread = histogram(Transport(jnp.array([1, 2]), logs), bins=5)
@@ -159,6 +185,8 @@ def test_histogram_counts_every_value_once():
     np.testing.assert_allclose(spread.fractions, [[0, 0.25, 0.5, 0, 0], [0.25, 0, 0, 0, 0.75]])
     np.testing.assert_allclose(spread.fraction_zero, [0.25, 0])
     np.testing.assert_allclose(spread.fractions.sum(axis=1) + spread.fraction_zero, 1)
+    nothing = histogram(Transport(jnp.array([1]), jnp.full((1, 2, 3), -jnp.inf, FLOAT)), bins=2)
+    assert np.isfinite(nothing.edges).all() and nothing.fraction_zero == 1 and (nothing.fractions == 0).all()
 
 
 def test_spaced_lags():

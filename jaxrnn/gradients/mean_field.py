@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Nonlinearity = Literal["tanh", "relu"]
-_UNIT = np.linspace(-1, 1, 8001)
+_UNIT = np.linspace(0, 1, 401)  # the rule converges exponentially: the slopes have no pole nearer than pi i / 2
 
 
 class MeanField(NamedTuple):
@@ -78,21 +78,20 @@ def critical_weight_scale(input_variance: float, activation: Nonlinearity = "tan
         return math.sqrt(2)
     if input_variance == 0:
         return 1.0
-    low, high = 1.0, 2.0
-    while mean_field(high, input_variance).chi < 1:
-        low, high = high, 2 * high
-    while high - low > 1e-13 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if mean_field(middle, input_variance).chi < 1 else (low, middle)
-    return (low + high) / 2
+    # Along the line sw^2 = 1 / E phi'^2 is known for each q, and with it the s^2 that q belongs to, which grows with q.
+    q = _fixed_point(lambda q: input_variance + (1 - _mean_slope(q, 1)) / _mean_slope(q, 2))
+    return 1 / math.sqrt(_mean_slope(q, 2))
 
 
 def _mean_slope(q: float, power: int) -> float:
-    """E tanh'(a)^power, a ~ N(0, q), by the trapezoidal rule where neither the slope nor the density is negligible."""
+    """E tanh'(a)^power, a ~ N(0, q), by the trapezoidal rule where neither the slope nor the density is negligible.
+
+    Over the positive half of a, since both are even.
+    """
     if q == 0:
         return 1.0
     a = min(12 * math.sqrt(q), 20.0) * _UNIT
-    density = np.exp(-a * a / (2 * q)) / math.sqrt(2 * math.pi * q)
+    density = np.exp(-a * a / (2 * q)) * math.sqrt(2 / (math.pi * q))
     return float(np.trapezoid((1 - np.tanh(a) ** 2) ** power * density, a))
 
 

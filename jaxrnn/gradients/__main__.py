@@ -1,6 +1,7 @@
 """How far back do gradients reach? Three cells in a terminal, in half a minute, with nothing but JAX.
 
 Command:  python -m jaxrnn.gradients
+Expected: a plot in letters and a sentence on each cell; with --out also as decay.txt and, as numbers, decay.csv
 """
 
 import argparse
@@ -8,12 +9,14 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cells import GRU, LSTM, Elman
+from jaxrnn.files import text, write_all
 from jaxrnn.gradients.adjoint import adjoint_norms
 from jaxrnn.gradients.decay import decay_fit
 from jaxrnn.gradients.findings import describe_decay
@@ -47,19 +50,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=int, default=100, help="steps that gradients travel back (default: 100)")
     parser.add_argument("--hidden-size", type=int, default=64, help="units of each cell (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and sequences (default: 0)")
+    parser.add_argument("--out", type=Path, help="folder for decay.txt and decay.csv (default: prints alone)")
+    parser.add_argument("--smoke", action="store_true", help="a quick look that all works: 4 units, 20 steps")
     settings = parser.parse_args(arguments)
+    if settings.smoke:
+        settings.length, settings.hidden_size = 20, 4
     for name in ("length", "hidden_size"):
         if getattr(settings, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: must be at least 1, got {getattr(settings, name)}")
     if not 0 <= settings.seed < 2**32:
         parser.error(f"--seed: must lie between 0 and 2^32 - 1, got {settings.seed}")
+    if settings.out is not None and settings.out.exists() and not settings.out.is_dir():
+        parser.error(f"--out: must be a folder, got the file {settings.out}")
     found = curves(settings.length, settings.hidden_size, settings.seed)
-    print("\n||dL/ds_t||, the gradient by the state, over the steps back from the loss\n")
-    print(plot(found, width=min(shutil.get_terminal_size().columns, 100)) + "\n")
-    for name, curve in found.items():
-        print(describe_decay(name, curve, decay_fit(jnp.asarray(curve))))
-    print("\nYour own cell: jaxrnn.gradients.adjoint_norms(cell, params, xs, loss)")
+    sentences = [describe_decay(name, curve, decay_fit(jnp.asarray(curve))) for name, curve in found.items()]
+    picture = plot(found, width=min(shutil.get_terminal_size().columns, 100))
+    page = "\n\n".join(
+        ["||dL/ds_t||, the gradient by the state, over the steps back from the loss", picture, "\n".join(sentences)]
+    )
+    print(f"\n{page}\n\nYour own cell: jaxrnn.gradients.adjoint_norms(cell, params, xs, loss)")
+    if settings.out is not None:
+        try:
+            settings.out.mkdir(parents=True, exist_ok=True)
+            write_all(settings.out, {"decay.txt": text(page + "\n"), "decay.csv": text(table(found))})
+        except OSError as error:
+            parser.error(f"--out: cannot write to {settings.out}: {error}")
     return 0
+
+
+def table(found: dict[str, np.ndarray]) -> str:
+    """ln norms by lag as CSV, a column for each cell."""
+    by_lag = np.stack([curve[::-1] for curve in found.values()], axis=1)
+    rows = [",".join([str(lag), *(f"{value:.6g}" for value in row)]) for lag, row in enumerate(by_lag)]
+    return "\n".join([",".join(["lag", *found]), *rows]) + "\n"
 
 
 if __name__ == "__main__":

@@ -60,10 +60,22 @@ def test_command(capsys):
     assert "A tanh   B LSTM   C GRU" in printed
     for name in ("tanh", "LSTM", "GRU"):
         assert f"{name}: " in printed
-    for arguments in (["--length", "0"], ["--seed", "-1"]):
-        with pytest.raises(SystemExit):
+
+
+def test_command_with_a_folder(capsys, tmp_path):
+    assert command.main(["--smoke", "--out", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "new" / "decay.txt").read_text() in printed
+    lines = (tmp_path / "new" / "decay.csv").read_text().splitlines()
+    assert lines[0] == "lag,tanh,LSTM,GRU" and len(lines) == 22 and lines[-1].startswith("20,")
+    plain, _, _ = np.array([line.split(",")[1:] for line in lines[1:]], float).T
+    np.testing.assert_allclose(plain[::-1], command.curves(20, 4, 0)["tanh"], rtol=1e-5)
+    (tmp_path / "file").write_text("mine")
+    for arguments in (["--length", "0"], ["--seed", "-1"], ["--smoke", "--out", str(tmp_path / "file")]):
+        with pytest.raises(SystemExit) as stop:
             command.main(arguments)
-        assert "must" in capsys.readouterr().err
+        assert stop.value.code == 2 and "must" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_needs_no_extras():

@@ -2,7 +2,7 @@
 
 Command:  python -m benchmarks.gradient_report
 Runtime:  75 seconds on 2 cores; --smoke a minute, nearly all of it compiling
-Expected: report.html, .png, .svg, .pdf, .json and .md, and gates.png, .svg and .pdf, in one folder
+Expected: report.html, .png, .svg, .pdf, .json and .md, and heatmaps.png, .svg and .pdf, in one folder
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from benchmarks.command import check_at_least, check_seed, command, progress, re
 from benchmarks.configurations import OWN, Configuration, Sizes
 from jaxrnn.gradients import report
 
-STAGES = 8  # that a report has, for the bar; one more or less does no harm
+STAGES = 12  # that a report has, for the bar; one more or less does no harm
 
 
 @dataclass(frozen=True)

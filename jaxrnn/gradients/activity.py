@@ -213,10 +213,10 @@ class _Recorder:
             else:
                 found = equation.primitive.bind(*values, **equation.primitive.get_bind_params(equation.params))
                 results = found if equation.primitive.multiple_results else [found]
-                merged = frozenset().union(*marks)
+                merged = frozenset[int]().union(*marks)
                 kind = _kind(equation)
                 if kind is not None and jnp.ndim(results[0]) > 0:
-                    self._keep(kind, merged, values[0], results[0])
+                    self._keep(kind, merged, next(iter(values)), results[0])
                     merged = frozenset()
                 outputs = [(result, merged) for result in results]
             known |= dict(zip(equation.outvars, outputs, strict=True))

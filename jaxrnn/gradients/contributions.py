@@ -85,11 +85,17 @@ def log_gradient_norm(found: Contributions, first: int = 0, last: int | None = N
         >>> float(log_gradient_norm(Contributions(jnp.zeros(2), jnp.array([[1.0, 0.0], [-1.0, 0.0]]))))
         -inf
     """
-    logs = found.log_norms[first:last]
+    steps = range(found.log_norms.shape[0])[first:last]
+    return _log_norm_of_sum(found, steps.start, steps.stop)
+
+
+@jax.jit
+def _log_norm_of_sum(found: Contributions, first, last):
+    steps = jnp.arange(found.log_norms.shape[0])
+    logs = jnp.where((first <= steps) & (steps < last), found.log_norms, -jnp.inf)
     peak = jnp.max(logs, initial=-jnp.inf)
     weights = jnp.exp(logs - jnp.where(peak == -jnp.inf, 0, peak))
-    leaves = [leaf[first:last] for leaf in jax.tree.leaves(found.directions)]
-    parts = [jnp.tensordot(weights.astype(leaf.dtype), leaf, 1) for leaf in leaves]
+    parts = [jnp.tensordot(weights.astype(leaf.dtype), leaf, 1) for leaf in jax.tree.leaves(found.directions)]
     length = jnp.sqrt(sum(jnp.sum(jnp.square(part.real) + jnp.square(part.imag)) for part in parts))
     return jnp.where(length == 0, -jnp.inf, jnp.log(length) + peak)
 

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import core
@@ -78,8 +79,25 @@ def decay_fit(
     by_lag = jnp.flip(log_norms, axis=0)
     if window is not None:
         _check_floor(by_lag, window, floor)
-    dtype = log_norms.dtype
-    lags = jnp.arange(time).reshape(-1, *(1,) * (log_norms.ndim - 1))
+    return _fit(by_lag, first, last, floor)
+
+
+def _check_floor(by_lag, window: tuple[int, int], floor: float) -> None:
+    if isinstance(by_lag, core.Tracer) or floor == -math.inf:
+        return
+    below = np.asarray(by_lag[window[0] : window[1] + 1] < floor)
+    if below.any():
+        lag = window[0] + int(np.argmax(below.reshape(below.shape[0], -1).any(axis=1)))
+        raise ValueError(
+            f"decay_fit: `window` {window} reaches below the floor {floor:.2f}, from lag {lag} on. End it before, or "
+            "measure with adjoint_norms, whose logarithms have no floor."
+        )
+
+
+@jax.jit
+def _fit(by_lag, first, last, floor) -> DecayFit:
+    dtype = by_lag.dtype
+    lags = jnp.arange(by_lag.shape[0]).reshape(-1, *(1,) * (by_lag.ndim - 1))
     low = (by_lag == -jnp.inf) | (by_lag < floor)
     begun = jnp.cumsum(~low, axis=0) > 0  # a memory is not read at its last step: its curve begins later
     ended = jnp.cumsum(low & begun, axis=0) > 0
@@ -99,18 +117,6 @@ def decay_fit(
         power=power,
         power_r_squared=power_r_squared,
     )
-
-
-def _check_floor(by_lag, window: tuple[int, int], floor: float) -> None:
-    if isinstance(by_lag, core.Tracer) or floor == -math.inf:
-        return
-    below = np.asarray(by_lag[window[0] : window[1] + 1] < floor)
-    if below.any():
-        lag = window[0] + int(np.argmax(below.reshape(below.shape[0], -1).any(axis=1)))
-        raise ValueError(
-            f"decay_fit: `window` {window} reaches below the floor {floor:.2f}, from lag {lag} on. End it before, or "
-            "measure with adjoint_norms, whose logarithms have no floor."
-        )
 
 
 def _mean(values, used):

@@ -118,6 +118,11 @@ def kaplan_yorke_dimension(exponents: Float[Array, "*batch count"]) -> Float[Arr
         >>> print(f"{kaplan_yorke_dimension(jnp.array([0.419, -1.623])):.3f}")  # the Henon map
         1.258
     """
+    return _dimension(exponents)
+
+
+@jax.jit
+def _dimension(exponents):
     count = exponents.shape[-1]
     exponents = -jnp.sort(-exponents, axis=-1)
     sums = jnp.cumsum(exponents, axis=-1)
@@ -215,6 +220,7 @@ def _log_determinants(cell: Cell, rank: int, params, trajectory):
     return over_batch(one, rank)(trajectory.befores, trajectory.us)
 
 
+@jax.jit
 def _statistics(growth: Float[Array, "*batch time count"]) -> LyapunovSpectrum:
     """Means over time with their standard error from blocks and their drift, the largest mean first."""
     time = growth.shape[-2]

@@ -123,7 +123,11 @@ def histogram(found: Transport, bins: int = 40) -> Histogram:
     """
     if bins < 1:
         raise ValueError(f"histogram: `bins` must be at least 1, got {bins}. Give a larger number.")
-    logs = found.log_values.reshape(found.log_values.shape[0], -1)
+    return _histogram(found.log_values.reshape(found.log_values.shape[0], -1), bins)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _histogram(logs: Float[Array, "lags values"], bins: int) -> Histogram:
     finite = jnp.isfinite(logs)
     some = finite.any()  # exact zeros alone have no range: the bins are then any
     low = jnp.where(some, jnp.min(jnp.where(finite, logs, jnp.inf)), 0)

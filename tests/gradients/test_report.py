@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from jaxrnn import GRU, LSTM, Elman
-from jaxrnn.gradients import adjoint_norms, contributions, median, report, share_beyond
+from jaxrnn.gradients import (
+    adjoint_norms,
+    adjoint_parts,
+    contributions,
+    log_gap,
+    median,
+    report,
+    sensitivity,
+    share_beyond,
+    step_bound,
+    transport,
+)
+from jaxrnn.gradients.reporting.measure import measure
 from jaxrnn.gradients.reporting.page import to_html
 from jaxrnn.gradients.reporting.records import Chart, Heatmap, Report, Series, Table
 from jaxrnn.gradients.reporting.report import last_output
@@ -41,7 +53,12 @@ def example() -> Report:
             Chart("length", "First against last", "length", "length (steps)", "ratio", by_length, x_scale="log"),
             Chart("share", "Share", "length", "lag", "share", (share,), "linear"),
         ),
-        heatmaps=(Heatmap("gate", "Forget gate", "gates", tokens, "unit", gate, 0.0, 1.0),),
+        heatmaps=(
+            Heatmap("gate", "Forget gate", "gates", "GRU", "letter", tokens, "unit", gate, 0.0, 1.0),
+            Heatmap(
+                "spread", "Spread", "gates", "Elman", "lag", tokens, "log10", gate, 0.0, 1.0, tuple("abcdefghijklmnop")
+            ),
+        ),
         tables=(Table("Decay", ("cell", "half-life, steps"), (("GRU", "2.2"), (NASTY, "10^-3"))),),
         findings=("GRU: half-life 2.2 steps; after 100 steps 10^-13.6 is left: it does not carry 100 steps.",),
         settings={"seed": 0, "path": "<none>"},
@@ -58,7 +75,7 @@ def written(tmp_path_factory):
 
 def test_all_files_are_there_and_the_same_report_gives_the_same_bytes(written, tmp_path):
     kinds = ("png", "svg", "pdf")
-    names = {f"report.{kind}" for kind in (*kinds, "html", "json", "md")} | {f"gates.{kind}" for kind in kinds}
+    names = {f"report.{kind}" for kind in (*kinds, "html", "json", "md")} | {f"heatmaps.{kind}" for kind in kinds}
     assert {path.name for path in written.iterdir()} == names
     write_report(example(), tmp_path)
     for name in names:
@@ -142,16 +159,27 @@ def test_the_page_in_a_browser(written):
         before = page.run("return getComputedStyle(document.body).backgroundColor")
         click(page, "#theme")
         assert page.run("return getComputedStyle(document.body).backgroundColor") != before
+        click(page, "[data-view=gates]")
+        assert page.run("return document.querySelectorAll('#charts figure').length") == 2
+        page.run("document.querySelector('#figure-spread svg').focus()")
+        page.press(RIGHT)
+        page.press(RIGHT)
+        told = page.run("return document.querySelector('#figure-spread .values').innerText")
+        assert told.startswith("lag: token1\nlog10: a\n0.")
+        page.run(TOGGLE, "Elman")
+        assert page.run("return document.querySelectorAll('#charts figure').length") == 1
+        page.run(TOGGLE, "Elman")
         click(page, "#slides")
         assert (
             page.run(SMALLEST) >= 15 and page.run("return parseFloat(getComputedStyle(document.body).fontSize)") >= 24
         )
         assert page.run("return document.querySelectorAll('#charts figure').length") == 1
         page.press(RIGHT)
-        assert page.run("return document.getElementById('place').textContent") == "2 of 4"
+        assert page.run("return document.getElementById('place').textContent") == "2 of 5"
         page.press(LEFT)
         page.press(ESCAPE)
         assert page.run("return document.getElementById('slide-controls').checkVisibility()") is False
+        click(page, "[data-view=lag]")
         page.run("document.querySelector('details').open = true")
         assert page.run("return document.querySelector('details a').href").startswith("blob:")
         assert page.run("return document.querySelectorAll('details tr').length") > 100
@@ -169,20 +197,48 @@ def test_report_of_networks(tmp_path):
     files = report(networks, xs, tmp_path / "new", tokens=tokens, settings={"seed": 0}, progress=stages.append)
     assert len(stages) >= 5 and all(path.stat().st_size > 0 for path in files.values())
     data = json.loads(files["report.json"].read_text())
-    assert {chart["view"] for chart in data["charts"]} == {"lag", "length", "transport", "spectrum", "parameters"}
-    assert [m["title"] for m in data["heatmaps"]][:2] == ["LSTM: input gate", "LSTM: forget gate"]
-    assert data["heatmaps"][0]["x_labels"][:2] == ["w0", "w1"]
+    views = {"lag", "length", "parts", "transport", "spectrum", "parameters"}
+    assert {chart["view"] for chart in data["charts"]} == views
+    maps = {part["title"]: part for part in data["heatmaps"]}
+    assert maps["LSTM: forget gate"]["x_labels"][:2] == ["w0", "w1"]
+    assert maps["Elman: do contributions of the steps agree?"]["values"][2][2] == 1.0
+    spread = maps["LSTM: singular values of the transport"]
+    assert np.array(spread["values"])[:, 0].max() == 1  # at lag 0 all are 1
+    titles = [table["title"] for table in data["tables"]]
+    assert len(titles) == 6 and any(title.startswith("Bounds") for title in titles)
     assert len(data["findings"]) == 2 and data["findings"][0].startswith("LSTM: ")
     lag = next(chart for chart in data["charts"] if chart["id"] == "lag")["series"][0]
     cell, params = networks["LSTM"]
     exact = np.asarray(median(adjoint_norms(cell, params, xs, last_output), 1))[::-1] / np.log(10)
     np.testing.assert_allclose(lag["y"], exact, rtol=1e-4, atol=1e-4)
     charts = {chart["id"]: chart["series"][0] for chart in data["charts"]}
+    part = np.asarray(median(adjoint_parts(cell, params, xs, last_output).c, 1))[::-1] / np.log(10)
+    np.testing.assert_allclose(np.array(charts["part-c"]["y"], float)[1:], part[1:], rtol=1e-4, atol=1e-4)
+    moved = transport(cell, params, xs[:, 0])
+    condition = dict(zip(charts["transport-condition"]["x"], charts["transport-condition"]["y"], strict=True))
+    np.testing.assert_allclose(condition[4], np.asarray(moved.log_condition)[4] / np.log(10), rtol=1e-3)
+    gap = np.asarray(log_gap(step_bound(cell, params, xs[:, 0], moved.lags.tolist()), moved)) / np.log(10)
+    np.testing.assert_allclose(charts["transport-gap"]["y"][-1], gap[-1], rtol=1e-3)
+    grown = sensitivity(cell, params, xs[:, :1]).parameters[15, 0]
+    np.testing.assert_allclose(charts["sensitivity"]["y"][-1], 0.5 * np.log10(grown), rtol=1e-3)
     shorter = np.asarray(median(adjoint_norms(cell, params, xs[:8], last_output), 1))
     ratio = dict(zip(charts["length"]["x"], charts["length"]["y"], strict=True))[8]
     np.testing.assert_allclose(ratio, (shorter[0] - shorter[-1]) / np.log(10), rtol=1e-3, atol=1e-3)
     share = share_beyond(contributions(cell, params, xs, last_output), int(charts["share"]["x"][3]))
     np.testing.assert_allclose(charts["share"]["y"][3], share, rtol=1e-4)
+
+
+def test_a_network_without_gradient_is_left_out_and_told():
+    cell = Elman(2, "relu")
+    params = cell.init(jax.random.key(0), 1)
+    dead = params._replace(bias=jnp.full(2, -9.0, jnp.float32))
+    xs = jax.random.normal(jax.random.key(1), (8, 2, 1), jnp.float32)
+    above = lambda ys: jax.nn.relu(ys[-1] - 1e-3).sum(axis=-1)  # noqa: E731
+    networks = {"alive": (cell, params), "dead": (cell, dead)}
+    found = measure(networks, xs, above, (8,), None, "", {}, lambda stage: None)
+    assert found.findings[1] == "dead: exactly 0 from lag 0 on: it does not carry 7 steps."
+    charts = {chart.id: [series.cell for series in chart.series] for chart in found.charts}
+    assert charts["lag"] == charts["share"] == ["alive"] and "length" not in charts
 
 
 def test_errors(tmp_path):
@@ -211,7 +267,14 @@ def test_errors(tmp_path):
     with pytest.raises(ValueError, match="`low` and `high` of GRU come together"):
         Series("GRU", ones, ones, low=ones)
     with pytest.raises(ValueError, match="must have a column for each of the 1 labels"):
-        Heatmap("a", "gate", "gates", ("x",), "unit", np.ones((2, 2)), 0.0, 1.0)
+        Heatmap("a", "gate", "gates", "GRU", "step", ("x",), "unit", np.ones((2, 2)), 0.0, 1.0)
+    with pytest.raises(ValueError, match="`y_labels` of gate must name each of the 2 rows, got 1"):
+        Heatmap("a", "gate", "gates", "GRU", "step", ("x", "y"), "unit", np.ones((2, 2)), 0.0, 1.0, ("a",))
+    with pytest.raises(ValueError, match="`loss` does not take outputs that are cut to 2 steps.*lengths=\\(16,\\)"):
+        report(
+            networks, xs, tmp_path / "new", loss=lambda ys: ((ys - jnp.ones((16, 4, 3), jnp.float32)) ** 2).sum((0, 2))
+        )
+    assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match="a row of Decay has 1 of 2 columns"):
         Table("Decay", ("a", "b"), (("1",),))
     chart = Chart("a", "", "lag", "", "", (Series("GRU", ones, ones),))

@@ -118,7 +118,9 @@ def _heatmap(axes: Axes, part: Heatmap) -> None:
     places = range(0, len(part.x_labels), every)
     turned = {} if letters else {"rotation": 60, "ha": "right"}
     axes.set_xticks(list(places), [part.x_labels[n][:9] for n in places], fontsize=11, **turned)
+    axes.set_xlabel(part.x_label)
     axes.set_ylabel(part.y_label)
-    axes.set_yticks([])
+    rows = range(0, len(part.y_labels), max(math.ceil(len(part.y_labels) / 9), 1))
+    axes.set_yticks(list(rows), [part.y_labels[n] for n in rows], fontsize=11)
     bar = axes.figure.colorbar(image, ax=axes, pad=0.02)
     bar.outline.set_visible(False)

@@ -11,7 +11,7 @@
   for (const chart of data.charts) for (const s of chart.series) for (const key of ["x", "y", "low", "high"]) s[key] = numbers(s[key]);
 
   function element(name, attributes, ...children) {
-    const svg = ["svg", "g", "path", "line", "rect", "text", "circle", "tspan", "title"].includes(name);
+    const svg = ["svg", "g", "path", "line", "rect", "text", "circle", "tspan", "title", "image"].includes(name);
     const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
     for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
     made.append(...children);
@@ -69,6 +69,13 @@
       x: (x) => margin.left + ((map(x) - left) / (right - left || 1)) * (width - margin.left - margin.right),
       y: (y) => height - margin.bottom - ((Math.max(y, low) - low) / (high - low)) * (height - margin.top - margin.bottom),
     };
+  }
+
+  function tell(box, rows, x, wide, margin) { // on the side that the pointer is not on
+    box.replaceChildren(...rows);
+    box.hidden = false;
+    box.style.left = x < wide / 2 ? "auto" : `${margin.left + 6}px`;
+    box.style.right = x < wide / 2 ? `${margin.right + 6}px` : "auto";
   }
 
   function drawChart(chart, holder, describe) {
@@ -134,10 +141,7 @@
         tint.style.background = colour(s.cell);
         return element("span", {}, tint, `${s.cell}: ${chart.y_scale === "decades" ? power(s.y[near], 2) : plain(s.y[near])}`);
       });
-      box.replaceChildren(element("span", {}, `${chart.x_label.split(" (")[0]}: ${plain(places[place])}`), ...rows);
-      box.hidden = false;
-      box.style.left = x < wide / 2 ? "auto" : `${margin.left + 6}px`;
-      box.style.right = x < wide / 2 ? `${margin.right + 6}px` : "auto";
+      tell(box, [element("span", {}, `${chart.x_label.split(" (")[0]}: ${plain(places[place])}`), ...rows], x, wide, margin);
     }
     function away() { box.hidden = true; cross.setAttribute("visibility", "hidden"); place = null; }
     svg.addEventListener("pointermove", (event) => {
@@ -163,26 +167,58 @@
 
   function drawHeatmap(map, holder, describe) {
     const wide = holder.clientWidth || 800, font = parseFloat(getComputedStyle(root).getPropertyValue("--size")) * 0.85;
-    const rows = map.values.length, columns = map.x_labels.length, margin = { left: 2 * font, right: 1 * font, top: 1.4 * font, bottom: 5.5 * font };
+    const rows = map.values.length, columns = map.x_labels.length;
+    const margin = { left: (map.y_labels.length ? 4.6 : 1) * font, right: font, top: 1.6 * font, bottom: 6.6 * font };
     const tall = Math.max(Math.min(18, 340 / rows), 2), height = margin.top + margin.bottom + rows * tall, cell = (wide - margin.left - margin.right) / columns;
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${wide} ${height}`, role: "img", tabindex: "0", "aria-label": describe, "font-size": font });
+    const canvas = document.createElement("canvas"), paint = canvas.getContext("2d"); // one image: thousands of rectangles are slow
+    [canvas.width, canvas.height] = [columns, rows];
     map.values.forEach((row, r) => row.forEach((value, c) => {
-      svg.append(element("rect", { x: margin.left + c * cell, y: margin.top + r * tall, width: cell + 0.3, height: tall + 0.3, fill: shade((value - map.low) / (map.high - map.low)) },
-        element("title", {}, `${map.x_labels[c]}, row ${r + 1}: ${plain(value)}`)));
+      paint.fillStyle = shade((value - map.low) / (map.high - map.low));
+      paint.fillRect(c, r, 1, 1);
     }));
-    const every = Math.ceil((1.35 * font) / cell);
+    svg.append(element("image", { class: "heat", href: canvas.toDataURL(), x: margin.left, y: margin.top, width: columns * cell, height: rows * tall, preserveAspectRatio: "none" }));
+    const every = Math.ceil((1.35 * font) / cell), lines = Math.ceil((1.35 * font) / tall);
     map.x_labels.forEach((label, c) => {
       if (c % every) return;
       const x = margin.left + (c + 0.5) * cell + 0.3 * font, y = margin.top + rows * tall + 0.9 * font, cut = label.length > 9 ? label.slice(0, 8) + "\u2026" : label;
       svg.append(element("text", { class: "tick-heat", x, y, "text-anchor": "end", transform: `rotate(-60 ${x} ${y})` }, cut));
     });
-    svg.append(element("text", { class: "grey", x: margin.left, y: font }, `${map.y_label}; dark ${plain(map.low)}, light ${plain(map.high)}`));
-    holder.replaceChildren(svg);
+    map.y_labels.forEach((label, r) => {
+      if (r % lines === 0) svg.append(element("text", { class: "tick-y", x: margin.left - 0.5 * font, y: margin.top + (r + 0.5) * tall + 0.35 * font, "text-anchor": "end" }, label.replace("-", "\u2212")));
+    });
+    svg.append(element("text", { class: "grey", x: (margin.left + wide - margin.right) / 2, y: height - 0.5 * font, "text-anchor": "middle" }, map.x_label));
+    svg.append(element("text", { class: "grey", x: 2, y: font }, `${map.y_label}; dark ${plain(map.low)}, light ${plain(map.high)}`));
+    const frame = element("rect", { class: "frame", width: cell, height: tall, visibility: "hidden" });
+    const box = element("div", { class: "values", role: "status", hidden: "" });
+    svg.append(frame);
+    holder.replaceChildren(svg, box);
+    let at = null;
+    function look(r, c) {
+      at = [Math.min(Math.max(r, 0), rows - 1), Math.min(Math.max(c, 0), columns - 1)];
+      const x = margin.left + at[1] * cell;
+      frame.setAttribute("x", x), frame.setAttribute("y", margin.top + at[0] * tall), frame.setAttribute("visibility", "visible");
+      const row = map.y_labels.length ? map.y_labels[at[0]] : at[0] + 1;
+      tell(box, [`${map.x_label}: ${map.x_labels[at[1]]}`, `${map.y_label}: ${row}`, plain(map.values[at[0]][at[1]])].map((text) => element("span", {}, text)), x, wide, margin);
+    }
+    function away() { box.hidden = true; frame.setAttribute("visibility", "hidden"); at = null; }
+    svg.addEventListener("pointermove", (event) => {
+      const edges = svg.getBoundingClientRect(), scale = wide / edges.width;
+      look(Math.floor(((event.clientY - edges.top) * scale - margin.top) / tall), Math.floor(((event.clientX - edges.left) * scale - margin.left) / cell));
+    });
+    svg.addEventListener("pointerleave", away);
+    svg.addEventListener("blur", away);
+    svg.addEventListener("keydown", (event) => {
+      const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      if (!move || root.classList.contains("slides")) return;
+      event.preventDefault();
+      look(...(at ? [at[0] + move[0], at[1] + move[1]] : [0, 0]));
+    });
   }
 
   function table(part) {
-    const heading = part.series ? ["cell", "x", "y", "low", "high"] : ["row", ...part.x_labels];
-    const rows = part.series ? part.series.flatMap((s) => s.x.map((x, i) => [s.cell, x, s.y[i], s.low ? s.low[i] : "", s.high ? s.high[i] : ""])) : part.values.map((row, r) => [r + 1, ...row]);
+    const heading = part.series ? ["cell", "x", "y", "low", "high"] : [part.y_label, ...part.x_labels];
+    const rows = part.series ? part.series.flatMap((s) => s.x.map((x, i) => [s.cell, x, s.y[i], s.low ? s.low[i] : "", s.high ? s.high[i] : ""])) : part.values.map((row, r) => [part.y_labels[r] || r + 1, ...row]);
     return [heading, ...rows];
   }
 
@@ -200,8 +236,10 @@
     return details;
   }
 
+  const deck = () => parts.filter((part) => !hidden.has(part.cell));
+
   function shownParts() {
-    return root.classList.contains("slides") ? [parts[slide]] : parts.filter((part) => part.view === view);
+    return root.classList.contains("slides") ? [deck()[slide]] : deck().filter((part) => part.view === view);
   }
 
   function draw() {
@@ -215,7 +253,7 @@
       const sample = element("svg", { viewBox: "0 0 34 14", "aria-hidden": "true" },
         element("line", { x1: 0, x2: 34, y1: 7, y2: 7, stroke: colour(cell), "stroke-width": 2.4, "stroke-dasharray": data.cells[cell].dashes.map((d) => 2.2 * d).join(" ") }), marker(data.cells[cell].marker, 17, 7, 4.6, colour(cell)));
       const button = element("button", { type: "button", "aria-pressed": String(!hidden.has(cell)), "data-cell": cell }, sample, cell);
-      button.addEventListener("click", () => { hidden.has(cell) ? hidden.delete(cell) : hidden.add(cell); draw(); find("cells").querySelector(`[data-cell="${CSS.escape(cell)}"]`).focus(); });
+      button.addEventListener("click", () => { hidden.has(cell) ? hidden.delete(cell) : hidden.add(cell); turn(0); find("cells").querySelector(`[data-cell="${CSS.escape(cell)}"]`).focus(); });
       return button;
     });
     find("cells").replaceChildren(...buttons);
@@ -226,12 +264,12 @@
     }));
     find("findings").hidden = root.classList.contains("slides") && slide > 0;
     find("slide-controls").hidden = !root.classList.contains("slides");
-    find("place").textContent = `${slide + 1} of ${parts.length}`;
+    find("place").textContent = `${slide + 1} of ${deck().length}`;
     find("theme").textContent = root.dataset.theme === "dark" ? "Light" : "Dark";
   }
 
   function present(on) { root.classList.toggle("slides", on); slide = 0; draw(); }
-  function turn(by) { slide = Math.min(Math.max(slide + by, 0), parts.length - 1); draw(); }
+  function turn(by) { slide = Math.min(Math.max(slide + by, 0), deck().length - 1); draw(); }
   root.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   find("theme").addEventListener("click", () => { root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark"; draw(); });
   find("slides").addEventListener("click", () => present(true));

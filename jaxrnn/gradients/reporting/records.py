@@ -55,16 +55,23 @@ class Chart:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Values (rows, columns) as colours between `low` and `high`, with a label for each column."""
+    """Values (rows, columns) of one cell as colours between `low` and `high`; a label for each column, and row if any.
+
+    Raises:
+        ValueError: labels are not as many, or a value is not finite.
+    """
 
     id: str
     title: str
     view: str
+    cell: str
+    x_label: str
     x_labels: tuple[str, ...]
     y_label: str
     values: np.ndarray
     low: float
     high: float
+    y_labels: tuple[str, ...] = ()
     note: str = ""
 
     def __post_init__(self):  # noqa: D105
@@ -72,6 +79,11 @@ class Heatmap:
             raise ValueError(
                 f"Heatmap: `values` of {self.title} must have a column for each of the {len(self.x_labels)} labels, "
                 f"got shape {np.shape(self.values)}."
+            )
+        if self.y_labels and len(self.y_labels) != len(self.values):
+            raise ValueError(
+                f"Heatmap: `y_labels` of {self.title} must name each of the {len(self.values)} rows, "
+                f"got {len(self.y_labels)}."
             )
         if not self.high > self.low or not np.isfinite(self.values).all():
             raise ValueError(f"Heatmap: `values` of {self.title} must be finite, and `high` above `low`.")
@@ -96,7 +108,7 @@ class Report:
     """All of a report; `cells` gives each cell its style, by the name that the series bear.
 
     Raises:
-        ValueError: a series is of a cell that has no style, or two charts or heat maps have one id.
+        ValueError: a series or heat map is of a cell that has no style, or two charts or heat maps have one id.
     """
 
     title: str
@@ -110,7 +122,8 @@ class Report:
     provenance: Mapping[str, Any]
 
     def __post_init__(self):  # noqa: D105
-        strangers = {s.cell for chart in self.charts for s in chart.series} - {*self.cells}
+        shown = [*(s.cell for chart in self.charts for s in chart.series), *(part.cell for part in self.heatmaps)]
+        strangers = {*shown} - {*self.cells}
         if strangers:
             raise ValueError(f"Report: `cells` has no style for {', '.join(sorted(strangers))}. Add it.")
         ids = [part.id for part in (*self.charts, *self.heatmaps)]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxrnn.gradients.adjoint import Loss
 from jaxrnn.gradients.reporting.measure import Networks, measure
 from jaxrnn.gradients.reporting.write import write_report
+from jaxrnn.unroll import unroll
 
 
 def report(
@@ -28,19 +29,21 @@ def report(
     """Measures how gradients travel through networks, and writes it as a page, pictures, tables and words.
 
     The page is one file that works without a network: values under the pointer, cells to be hidden, views by lag and
-    by length, transport, Lyapunov exponents, shares in the gradient of the parameters, gates over the tokens of a
-    sentence, light and dark, and slides in large type. Beside it PNG, SVG, PDF, JSON and Markdown. Needs the extra
-    `plots` for the pictures.
+    by length, parts of the state, all singular values of the transport and how far a bound is off, Lyapunov exponents,
+    what the steps contribute to the gradient of the parameters, gates over the tokens of a sentence, light and dark,
+    and slides in large type. Beside it PNG, SVG, PDF, JSON and Markdown. Needs the extra `plots` for the pictures. What
+    cannot be measured of a network, as of one whose gradient is exactly zero, is left out of the charts.
 
     Args:
         networks: By name: (cell, parameters), each a Cell or a Stack, all for the same inputs; trained ones or not.
         xs: Inputs (time, batch, features).
-        folder: Where report.html, .png, .svg, .pdf, .json and .md, and gates.png, .svg and .pdf of cells with gates
-            are written; made if it is missing.
+        folder: Where report.html, .png, .svg, .pdf, .json and .md, and heatmaps.png, .svg and .pdf are written; made
+            if it is missing.
         loss: Takes outputs (time, batch, output), of any number of steps since they are cut for the view by length, to
             one value for each sample. For pure decay it reads the last output alone. Default: a random projection of
             the last output.
-        lengths: Sequence lengths for the view by length. Default: an eighth, a quarter, half and all of the steps.
+        lengths: Sequence lengths for the view by length, all of the steps always with them. Default: an eighth, a
+            quarter, half and all of the steps.
         tokens: What the steps are called, for the gates of the first sequence. Default: their numbers.
         title: Above everything.
         settings: Told on the page, such as how the networks were made.
@@ -50,8 +53,8 @@ def report(
         The paths of the files by name.
 
     Raises:
-        ValueError: there are no networks, `xs` has no batch axis or too few steps, or `tokens` are fewer than its
-            steps; nothing is written.
+        ValueError: there are no networks, `xs` has no batch axis or too few steps, `tokens` are fewer than its
+            steps, or `loss` does not take outputs that are cut; nothing is written.
         FloatingPointError: a network's gradient is not a number.
 
     Example:
@@ -79,10 +82,27 @@ def report(
     names = [name.lower() for name in networks]
     if len(set(names)) < len(names):
         raise ValueError(f"report: `networks` must have names that differ in more than their case, got {[*networks]}.")
-    found = measure(networks, xs, loss or last_output, lengths, tokens, title, settings or {}, progress)
+    loss = loss or last_output
+    _check_cuts(networks, xs, loss, lengths)
+    found = measure(networks, xs, loss, lengths, tokens, title, settings or {}, progress)
     progress("page and pictures")
     Path(folder).mkdir(parents=True, exist_ok=True)
     return write_report(found, Path(folder))
+
+
+def _check_cuts(networks: Networks, xs, loss: Loss, lengths: Sequence[int]) -> None:
+    """Tries the loss on outputs of every length, by shapes alone."""
+    for cell, params in networks.values():
+        ys = jax.eval_shape(lambda params, cell=cell: unroll(cell, params, xs)[1], params)
+        jax.eval_shape(loss, ys)  # what is wrong with all of them is told as it is
+        for length in lengths:
+            try:
+                jax.eval_shape(lambda ys, end=length: loss(ys[:end]), ys)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"report: `loss` does not take outputs that are cut to {length} steps: {error}. Let it cut its "
+                    f"targets like the outputs, targets[: ys.shape[0]], or pass lengths=({len(xs)},)."
+                ) from error
 
 
 def last_output(ys):

@@ -2,7 +2,7 @@
 
 Command:  python -m benchmarks.gradient_report
 Runtime:  75 seconds on 2 cores; --smoke a minute, nearly all of it compiling
-Expected: report.html, .png, .svg, .pdf, .json and .md, and heatmaps.png, .svg and .pdf, in one folder
+Expected: report.html, .png, .svg, .pdf, .json and .md, and pictures of heat maps and gates, in one folder
 """
 
 import dataclasses

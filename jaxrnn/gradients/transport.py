@@ -131,8 +131,8 @@ def _histogram(logs: Float[Array, "lags values"], bins: int) -> Histogram:
     finite = jnp.isfinite(logs)
     some = finite.any()  # exact zeros alone have no range: the bins are then any
     low = jnp.where(some, jnp.min(jnp.where(finite, logs, jnp.inf)), 0)
-    high = jnp.where(some, jnp.max(jnp.where(finite, logs, -jnp.inf)), 1)
-    high = jnp.where(high > low, high, low + 1)
+    high = jnp.where(some, jnp.max(jnp.where(finite, logs, -jnp.inf)), 0)
+    low, high = (jnp.where(high > low, end, low + side) for end, side in ((low, -0.5), (high, 0.5)))
     edges = low + (high - low) * jnp.linspace(0, 1, bins + 1, dtype=logs.dtype)
     place = jnp.clip(jnp.floor((logs - low) / (high - low) * bins), 0, bins - 1)
     inside = (place[..., None] == jnp.arange(bins, dtype=place.dtype)) & finite[..., None]

@@ -34,7 +34,8 @@ def over_lag(id: str, title: str, view: str, decays: Mapping[str, Decay]) -> Cha
     alive = {name: decay for name, decay in decays.items() if not math.isnan(decay.left)}
 
     def series(name: str, decay: Decay) -> Series:
-        lags = np.array(spaced_lags(len(decay.middle) - 1, POINTS))
+        first = np.argmax(decay.middle[::-1] > -np.inf)  # a memory that the last output does not read begins later
+        lags = np.array([lag for lag in spaced_lags(len(decay.middle) - 1, POINTS) if lag >= first])
         return Series(name, lags, *(_tens(curve[::-1][lags]) for curve in (decay.middle, decay.low, decay.high)))
 
     return Chart(
@@ -55,7 +56,7 @@ def over_length(by_length: Mapping[int, Mapping[str, Decay]]) -> Chart:
     names = next(iter(by_length.values()))
     return Chart(
         id="length", title="First against last step", view="length", x_label="sequence length T (steps)",
-        y_label="norm at the first step / at the last", series=tuple(s for name in names for s in series(name)),
+        y_label="first step / last step", series=tuple(s for name in names for s in series(name)),
         y_scale="decades", x_scale="log", note="Medians of both steps.",
     )  # fmt: skip
 
@@ -83,7 +84,7 @@ def transports(found: Mapping[str, Transport], bounds: Mapping[str, Bound]) -> I
         "largest": ("Largest singular value of the transport", "singular value of ds_T / ds_t", one),
         "rms": ("Root mean square of the singular values", "singular value of ds_T / ds_t", one),
         "smallest": ("Smallest singular value of the transport", "singular value of ds_T / ds_t", one),
-        "condition": ("Condition number of the transport", "largest / smallest singular value", one),
+        "condition": ("Condition number of the transport", "largest / smallest", one),
         "gap": ("Product of ||J_t||, a bound, over the truth", "bound / ||ds_T / ds_t||", "How many times too large."),
     }
     values = {

@@ -1,6 +1,7 @@
 """The report as figures for slides and papers: charts as panels with the findings below, heat maps apart."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ FONTS: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left",
 }  # fmt: skip
 Box = tuple[float, float, float, float]
-COLUMNS, PANEL, LINE = 2, 4.6, 0.3  # panels side by side; inches for a row of panels and for a line of text
+WIDTH, PANEL, LINE = 13.33, 4.2, 0.3  # inches of a page, for a row of panels, and for a line of text
 
 
 @matplotlib.rc_context(FONTS)
@@ -28,7 +29,7 @@ def draw(report: Report) -> Figure:
     """The charts of a report on one page, as long as it takes, with the names of the cells above and findings below."""
     legend = 0.38 * math.ceil(len(report.cells) / 4)
     above, below = 1.35 + legend, 0.3 + LINE * len(report.findings)
-    figure, places = _page(report, len(report.charts), above, below)
+    figure, places = _page(report, len(report.charts), 2, above, below)
     handles = [
         Line2D([], [], color=s.colour, ls=s.dashes, marker=s.marker, lw=2.2, ms=8, label=name)
         for name, s in report.cells.items()
@@ -47,27 +48,28 @@ def draw(report: Report) -> Figure:
 
 
 @matplotlib.rc_context(FONTS)
-def draw_heatmaps(report: Report) -> Figure:
-    """The heat maps of a report on one page."""
-    figure, places = _page(report, len(report.heatmaps), 1.2, 0.1)
-    for place, heatmap in zip(places, report.heatmaps, strict=True):
+def draw_heatmaps(report: Report, heatmaps: Sequence[Heatmap], columns: int) -> Figure:
+    """Heat maps of a report on one page; in one column there is a place for every letter of a line."""
+    figure, places = _page(report, len(heatmaps), columns, 1.2, 0.1)
+    for place, heatmap in zip(places, heatmaps, strict=True):
         _heatmap(figure.add_axes(place), heatmap)
     return figure
 
 
-def _page(report: Report, panels: int, above: float, below: float) -> tuple[Figure, list[Box]]:
+def _page(report: Report, panels: int, columns: int, above: float, below: float) -> tuple[Figure, list[Box]]:
     """A figure with the report's title, and places for panels; inches are left free above and below them."""
-    height = above + PANEL * math.ceil(panels / COLUMNS) + below
-    figure = Figure(figsize=(13.33, height))
+    height = above + PANEL * math.ceil(panels / columns) + below
+    figure = Figure(figsize=(WIDTH, height))
     figure.text(0.03, 1 - 0.4 / height, report.title, fontsize=22, weight="bold", va="center", parse_math=False)
     figure.text(
         0.03, 1 - 0.85 / height, report.subtitle, fontsize=12.5, color=GREY, va="center", parse_math=False
     )  # fmt: skip
     places = []
     for number in range(panels):
-        column, row = number % COLUMNS, number // COLUMNS
-        bottom = height - above - PANEL * (row + 1) + 1.0
-        places.append((0.085 + 0.485 * column, bottom / height, 0.395, (PANEL - 1.7) / height))
+        column, row = number % columns, number // columns
+        bottom = height - above - PANEL * (row + 1) + 0.9
+        width = 0.395 if columns > 1 else 0.88
+        places.append((0.085 + 0.485 * column, bottom / height, width, (PANEL - 1.5) / height))
     return figure, places
 
 
@@ -113,10 +115,11 @@ def _heatmap(axes: Axes, part: Heatmap) -> None:
     image = axes.imshow(
         part.values, aspect="auto", cmap="cividis", vmin=part.low, vmax=part.high, interpolation="nearest"
     )
-    letters = max(map(len, part.x_labels)) <= 2
-    every = max(math.ceil(len(part.x_labels) / (48 if letters else 26)), 1)
+    widest = max(map(len, part.x_labels))
+    turned = {"rotation": 60, "ha": "right"} if widest > 3 else {}
+    inches = axes.get_position().width * WIDTH * 0.9  # a tenth of it is for the colours' scale
+    every = max(math.ceil(len(part.x_labels) * {1: 0.11, 2: 0.28, 3: 0.37}.get(widest, 0.25) / inches), 1)
     places = range(0, len(part.x_labels), every)
-    turned = {} if letters else {"rotation": 60, "ha": "right"}
     axes.set_xticks(list(places), [part.x_labels[n][:9] for n in places], fontsize=11, **turned)
     axes.set_xlabel(part.x_label)
     axes.set_ylabel(part.y_label)

@@ -35,19 +35,21 @@ def gates(active: Mapping[str, Sequence[Activation]], time: int, tokens: Sequenc
 
 
 def singular_values(found: Mapping[str, Transport]) -> Iterator[Heatmap]:
-    """How the logarithms of all singular values are spread at each lag."""
+    """How the logarithms of all singular values are spread at each lag, divided by the lag to have one scale."""
     for name, moved in found.items():
-        spread = histogram(moved, BINS)
-        middles = (np.asarray(spread.edges[1:]) + np.asarray(spread.edges[:-1])) / 2 / np.log(10)
+        lags = moved.lags[moved.lags > 0]
+        rates = moved.log_values[moved.lags > 0] / lags[:, None, None].astype(moved.log_values.dtype)
+        spread = histogram(Transport(lags, rates), BINS)
+        middles = np.asarray(spread.edges[1:] + spread.edges[:-1]) / 2
         fractions = np.asarray(spread.fractions, np.float64).T[::-1]
         lost = float(spread.fraction_zero[-1])
         zeros = f" At the longest, {100 * lost:.0f}% are exactly 0 and not shown." if lost else ""
         yield Heatmap(
-            id=_id(name, "singular-values"), title=f"{name}: singular values of the transport", view="transport",
-            cell=name, x_label="lag", x_labels=tuple(map(str, moved.lags.tolist())),
-            y_label="log10 of the singular value", y_labels=tuple(f"{m:.3g}" for m in middles[::-1]),
+            id=_id(name, "singular-values"), title=f"{name}: all singular values", view="transport",
+            cell=name, x_label="lag", x_labels=tuple(map(str, lags.tolist())),
+            y_label="ln(singular value) / lag", y_labels=tuple(f"{middle:.2f}" for middle in middles[::-1]),
             values=fractions, low=0.0, high=max(float(fractions.max()), 1e-3),
-            note=f"Fractions of the singular values at each lag.{zeros}",
+            note=f"Fractions of them at each lag; what they tend to are the Lyapunov exponents.{zeros}",
         )  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def contributed(found: Mapping[str, Contributions]) -> Iterator[Heatmap]:
         steps, values = cosines_of(parts)
         labels = tuple(str(step + 1) for step in steps)
         yield Heatmap(
-            id=_id(name, "cosines"), title=f"{name}: do contributions of the steps agree?", view="parameters",
+            id=_id(name, "cosines"), title=f"{name}: cosines of contributions", view="parameters",
             cell=name, x_label="step", x_labels=labels, y_label="step", y_labels=labels,
             values=np.clip(values, -1, 1), low=-1.0, high=1.0,
             note="Cosines between contributions to dL/dtheta: 1 where two steps add up, -1 where they cancel.",

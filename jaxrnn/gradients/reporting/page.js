@@ -71,6 +71,9 @@
     };
   }
 
+  // What a slide has left below its heading, above its note and the controls.
+  const room = (holder) => Math.max(innerHeight - holder.getBoundingClientRect().top - 170, 300);
+
   function tell(box, rows, x, wide, margin) { // on the side that the pointer is not on
     box.replaceChildren(...rows);
     box.hidden = false;
@@ -79,8 +82,8 @@
   }
 
   function drawChart(chart, holder, describe) {
-    const wide = holder.clientWidth || 800, font = parseFloat(getComputedStyle(root).getPropertyValue("--size")) * 0.85;
-    const height = Math.max(Math.round(Math.min(wide * 0.5, 460)), 16 * font);
+    const wide = holder.clientWidth || 800, font = parseFloat(getComputedStyle(root).getPropertyValue("--chart-size"));
+    const height = root.classList.contains("slides") ? room(holder) : Math.max(Math.round(Math.min(wide * 0.5, 460)), 16 * font);
     const margin = { left: 4.6 * font, right: 1.4 * font, top: 1.6 * font, bottom: 3.6 * font };
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${wide} ${height}`, role: "img", tabindex: "0", "aria-label": describe, "font-size": font });
     const scale = scaleOf(chart, wide, height, margin);
@@ -166,10 +169,12 @@
   }
 
   function drawHeatmap(map, holder, describe) {
-    const wide = holder.clientWidth || 800, font = parseFloat(getComputedStyle(root).getPropertyValue("--size")) * 0.85;
+    const wide = holder.clientWidth || 800, font = parseFloat(getComputedStyle(root).getPropertyValue("--chart-size"));
     const rows = map.values.length, columns = map.x_labels.length;
-    const margin = { left: (map.y_labels.length ? 4.6 : 1) * font, right: font, top: 1.6 * font, bottom: 6.6 * font };
-    const tall = Math.max(Math.min(18, 340 / rows), 2), height = margin.top + margin.bottom + rows * tall, cell = (wide - margin.left - margin.right) / columns;
+    const longest = Math.min(Math.max(...map.x_labels.map((label) => label.length)), 9);
+    const margin = { left: (map.y_labels.length ? 4.6 : 1) * font, right: font, top: 1.6 * font, bottom: (3 + 0.45 * longest) * font };
+    const all = root.classList.contains("slides") ? room(holder) - margin.top - margin.bottom : Math.min(18 * rows, 340);
+    const tall = Math.max(all / rows, 2), height = margin.top + margin.bottom + rows * tall, cell = (wide - margin.left - margin.right) / columns;
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${wide} ${height}`, role: "img", tabindex: "0", "aria-label": describe, "font-size": font });
     const canvas = document.createElement("canvas"), paint = canvas.getContext("2d"); // one image: thousands of rectangles are slow
     [canvas.width, canvas.height] = [columns, rows];
@@ -178,11 +183,12 @@
       paint.fillRect(c, r, 1, 1);
     }));
     svg.append(element("image", { class: "heat", href: canvas.toDataURL(), x: margin.left, y: margin.top, width: columns * cell, height: rows * tall, preserveAspectRatio: "none" }));
-    const every = Math.ceil((1.35 * font) / cell), lines = Math.ceil((1.35 * font) / tall);
+    const upright = longest < 2, every = Math.ceil(((upright ? 0.8 : 1.35) * font) / cell), lines = Math.ceil((1.35 * font) / tall);
     map.x_labels.forEach((label, c) => {
       if (c % every) return;
-      const x = margin.left + (c + 0.5) * cell + 0.3 * font, y = margin.top + rows * tall + 0.9 * font, cut = label.length > 9 ? label.slice(0, 8) + "\u2026" : label;
-      svg.append(element("text", { class: "tick-heat", x, y, "text-anchor": "end", transform: `rotate(-60 ${x} ${y})` }, cut));
+      const x = margin.left + (c + 0.5) * cell + (upright ? 0 : 0.3 * font), y = margin.top + rows * tall + (upright ? 1.2 : 0.9) * font;
+      const turned = upright ? { "text-anchor": "middle" } : { "text-anchor": "end", transform: `rotate(-60 ${x} ${y})` };
+      svg.append(element("text", { class: "tick-heat", x, y, ...turned }, label.length > 9 ? label.slice(0, 8) + "\u2026" : label));
     });
     map.y_labels.forEach((label, r) => {
       if (r % lines === 0) svg.append(element("text", { class: "tick-y", x: margin.left - 0.5 * font, y: margin.top + (r + 0.5) * tall + 0.35 * font, "text-anchor": "end" }, label.replace("-", "\u2212")));
@@ -236,19 +242,13 @@
     return details;
   }
 
-  const deck = () => parts.filter((part) => !hidden.has(part.cell));
+  const deck = () => parts.filter((part) => !hidden.has(part.cell)), slides = () => deck().length + 1; // findings first
 
   function shownParts() {
-    return root.classList.contains("slides") ? [deck()[slide]] : deck().filter((part) => part.view === view);
+    return root.classList.contains("slides") ? (slide ? [deck()[slide - 1]] : []) : deck().filter((part) => part.view === view);
   }
 
   function draw() {
-    const figures = shownParts().map((part) => {
-      const holder = element("div", { class: "drawing" });
-      return [part, holder, element("figure", { id: `figure-${part.id}` }, element("figcaption", {}, part.title), holder, element("p", { class: "note" }, part.note), dataOf(part))];
-    });
-    find("charts").replaceChildren(...figures.map((f) => f[2]));
-    for (const [part, holder] of figures) (part.series ? drawChart : drawHeatmap)(part, holder, `${part.title}. ${data.findings.join(" ")}`);
     const buttons = Object.keys(data.cells).map((cell) => {
       const sample = element("svg", { viewBox: "0 0 34 14", "aria-hidden": "true" },
         element("line", { x1: 0, x2: 34, y1: 7, y2: 7, stroke: colour(cell), "stroke-width": 2.4, "stroke-dasharray": data.cells[cell].dashes.map((d) => 2.2 * d).join(" ") }), marker(data.cells[cell].marker, 17, 7, 4.6, colour(cell)));
@@ -264,12 +264,18 @@
     }));
     find("findings").hidden = root.classList.contains("slides") && slide > 0;
     find("slide-controls").hidden = !root.classList.contains("slides");
-    find("place").textContent = `${slide + 1} of ${deck().length}`;
+    find("place").textContent = `${slide + 1} of ${slides()}`;
     find("theme").textContent = root.dataset.theme === "dark" ? "Light" : "Dark";
+    const figures = shownParts().map((part) => {
+      const holder = element("div", { class: "drawing" });
+      return [part, holder, element("figure", { id: `figure-${part.id}` }, element("figcaption", {}, part.title), holder, element("p", { class: "note" }, part.note), dataOf(part))];
+    });
+    find("charts").replaceChildren(...figures.map((f) => f[2]));
+    for (const [part, holder] of figures) (part.series ? drawChart : drawHeatmap)(part, holder, `${part.title}. ${data.findings.join(" ")}`);
   }
 
   function present(on) { root.classList.toggle("slides", on); slide = 0; draw(); }
-  function turn(by) { slide = Math.min(Math.max(slide + by, 0), deck().length - 1); draw(); }
+  function turn(by) { slide = Math.min(Math.max(slide + by, 0), slides() - 1); draw(); }
   root.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   find("theme").addEventListener("click", () => { root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark"; draw(); });
   find("slides").addEventListener("click", () => present(true));

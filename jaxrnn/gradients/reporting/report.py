@@ -37,8 +37,8 @@ def report(
     Args:
         networks: By name: (cell, parameters), each a Cell or a Stack, all for the same inputs; trained ones or not.
         xs: Inputs (time, batch, features).
-        folder: Where report.html, .png, .svg, .pdf, .json and .md, and heatmaps.png, .svg and .pdf are written; made
-            if it is missing.
+        folder: Where report.html, .png, .svg, .pdf, .json and .md, and heatmaps.png, .svg, .pdf and, of cells with
+            gates, gates.png, .svg, .pdf are written; made if it is missing.
         loss: Takes outputs (time, batch, output), of any number of steps since they are cut for the view by length, to
             one value for each sample. For pure decay it reads the last output alone. Default: a random projection of
             the last output.

@@ -24,7 +24,10 @@ def _power(log) -> str:
     """A number by its natural logarithm."""
     if math.isnan(log):
         return "–"
-    return "exactly 0" if log == -math.inf else f"10^{float(log) / math.log(10):.1f}"
+    if log == -math.inf:
+        return "exactly 0"
+    tens = float(log) / math.log(10)
+    return f"10^{tens:.1f}" if abs(tens) >= 1 else f"{10**tens:.2f}"
 
 
 def decay(decays: Mapping[str, Decay], sizes: Mapping[str, int]) -> Table:
@@ -60,7 +63,7 @@ def bounds(networks: Mapping[str, Any], moved: Mapping[str, Transport], products
             pascanu = norm_bound(params.recurrent, largest_slope(cell.activation), (lag,)).log_values[0]
         return name, str(lag), _power(truth), _power(products[name].log_values[-1, 0]), _power(pascanu)
 
-    columns = ("cell", "lag", "||ds_T / ds_t||", "product of ||J_t||", "(γ ||W||)^lag")
+    columns = ("cell", "lag", "norm of ds_T / ds_t", "product of the steps' norms", "(γ · norm of W)^lag")
     return Table("Bounds of the transport, and the truth", columns, tuple(map(row, moved)))
 
 

@@ -11,7 +11,7 @@ from jaxrnn.gradients.reporting.records import Report, all_tables, as_plain
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
-    """Writes report.html, .png, .svg, .pdf, .json and .md, and the heat maps as heatmaps.png, .svg and .pdf if any.
+    """Writes report.html, .png, .svg, .pdf, .json and .md, and heatmaps.png, .svg, .pdf and gates.png, .svg, .pdf.
 
     Each is written beside first, then all are renamed.
 
@@ -21,7 +21,11 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
     Raises:
         OSError: they cannot be written.
     """
-    figures = {"report": draw(report)} | ({"heatmaps": draw_heatmaps(report)} if report.heatmaps else {})
+    gates = [part for part in report.heatmaps if part.view == "gates"]
+    others = [part for part in report.heatmaps if part.view != "gates"]
+    figures = {"report": draw(report)}
+    figures |= {"heatmaps": draw_heatmaps(report, others, 2)} if others else {}
+    figures |= {"gates": draw_heatmaps(report, gates, 1)} if gates else {}
     pictures = {
         f"{name}.{kind}": functools.partial(save, figure)
         for name, figure in figures.items()

@@ -35,8 +35,8 @@ def command(
         interrupted: What to say of the folder after an interrupt, before its name.
 
     Returns:
-        0; 1 where `run` raised Failed; 2 where `plan` raised a ValueError or the results could not be written; 130
-        after an interrupt.
+        0; 1 where `run` raised Failed; 2 where `plan` raised a ValueError, or a file could not be written or read;
+        130 after an interrupt.
     """
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
     settings = tyro.cli(kind, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
@@ -59,7 +59,12 @@ def command(
         return 1
     except OSError as error:
         reason = error.strerror or error
-        messages.print(f"error: cannot write to {folder}: {reason}. Free space or choose another --out.", markup=False)
+        if error.filename is not None and not Path(error.filename).absolute().is_relative_to(folder.absolute()):
+            messages.print(f"error: {error.filename}: {reason}.", markup=False)  # a file that was to be read
+        else:
+            messages.print(
+                f"error: cannot write to {folder}: {reason}. Free space or choose another --out.", markup=False
+            )
         return 2
     messages.print(f"Results: {folder}", markup=False)
     return 0

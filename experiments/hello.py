@@ -90,7 +90,8 @@ def main(seed: int = 0, smoke: bool = False) -> None:
         smoke: A quick look that all works: 5 updates, after which the loss is still high.
     """
     if not 0 <= seed < 2**32:
-        sys.exit(f"error: --seed: must lie between 0 and 2^32 - 1, got {seed}. Give another number.")
+        print(f"error: --seed: must lie between 0 and 2^32 - 1, got {seed}. Give another number.", file=sys.stderr)
+        sys.exit(2)
     for name, form in {"pure functions": pure_functions, "Flax NNX": flax_module}.items():
         history, letters = train(*form(seed), updates=5 if smoke else UPDATES)
         spelled = "  ".join(f"{read} -> {told}" for read, told in zip("hell", letters, strict=True))

@@ -62,6 +62,7 @@ class Settings:
         (None, 0, "Results: {folder}\n"),
         (Failed("differs"), 1, "error: differs\n"),
         (OSError(28, "No space left"), 2, "error: cannot write to {folder}: No space left. Free space or choose"),
+        (FileNotFoundError(2, "No such file", "/data/text"), 2, "error: /data/text: No such file.\n"),
         (KeyboardInterrupt(), 130, "Interrupted. The same command goes on from what is finished in {folder}.\n"),
     ],
 )

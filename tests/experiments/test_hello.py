@@ -21,4 +21,7 @@ def test_the_command_prints_what_was_learned(capsys, monkeypatch):
     hello.main(seed=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["pure functions", "Flax NNX"]
+    with pytest.raises(SystemExit) as stop:
+        hello.main(seed=-1)
+    assert stop.value.code == 2 and "--seed: must lie between 0" in capsys.readouterr().err
     assert all(line.endswith("1.4000 at last    h -> h  e -> o  l -> l  l -> e") for line in lines)

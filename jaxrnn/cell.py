@@ -41,6 +41,7 @@ class Cell(abc.ABC):
 
     derived: ClassVar[tuple[str, ...]] = ("step",)
     gate_names: ClassVar[tuple[str, ...]] = ()  # what the literature calls each entry of u, for whoever looks at them
+    keep_gate: ClassVar[int | None] = None  # the entry of u whose gate keeps the memory, for bias initialisers too
 
     def __init_subclass__(cls, **kwargs):
         """Keeps the derived methods derived: a step that is written twice can drift apart."""
@@ -123,7 +124,7 @@ class GatedCell(Cell):
     gates: ClassVar[int]
     carry_type: ClassVar[type] = HiddenCarry
     keep_gate: ClassVar[int | None] = None  # the gate that keeps the memory, for bias initialisers
-    write_gate: ClassVar[int | None] = None  # the gate that admits to it
+    write_gate: ClassVar[int | None] = None  # the gate that admits to the memory
     gate_names: ClassVar[tuple[str, ...]] = ()  # what the literature calls each, for whoever looks at them
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()

@@ -79,6 +79,7 @@ class ResetBeforeGRU(Cell):
     """
 
     gate_names: ClassVar[tuple[str, ...]] = ("update gate", "reset gate", "candidate")
+    keep_gate: ClassVar[int | None] = 0
     hidden_size: int
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()

@@ -1,7 +1,8 @@
 """What gates and units do along a run: every nonlinearity of a step by itself, saturation, and how long memory lasts.
 
 A cell does not have to name its gates. They are read off its traced step: whatever a sigmoid, a tanh or a relu gives.
-Not seen are other functions, as softplus or a piecewise-linear "hard" sigmoid, and what stands inside a scan or a
+A function built of these shows as what it is built of: silu as its sigmoid, gelu as its tanh, relu6 and the "hard"
+sigmoid as their relu, without their upper end. Not seen are others, as softplus, and what stands inside a scan or a
 branch of its own in the step.
 """
 
@@ -110,12 +111,14 @@ def memory_rates(cell, params: PyTree, xs: PyTree) -> Float[Array, "*batch units
     0 or to 1 still has its rate.
 
     Args:
-        cell: A GatedCell with a `keep_gate` that is a sigmoid of its own, or a LinearCell.
+        cell: A Cell with a `keep_gate` that is a sigmoid of its own, or a LinearCell.
         params: Its parameters, in the dtype of `xs`.
         xs: Inputs (time, *batch, features), or a pytree of such. The sequence starts from `init_carry`.
 
     Raises:
-        TypeError: the cell has no such factor.
+        TypeError: the cell has no such factor, or `xs` is not floating point.
+        ValueError: shapes do not fit.
+        FloatingPointError: there is NaN (not inside `jax.jit`).
 
     Example:
         >>> from jaxrnn import LSTM
@@ -130,8 +133,9 @@ def memory_rates(cell, params: PyTree, xs: PyTree) -> Float[Array, "*batch units
         xs, _ = checked_inputs(cell, params, xs)
         trajectory, _ = run(cell, params, xs)
         factors, b = cell.coefficients(cell.widen(params, real_dtype(trajectory.befores)), trajectory.us)
+        refuse_nan("memory_rates", factors, trajectory)
         return jnp.mean(jnp.log(jnp.broadcast_to(jnp.abs(factors), b.shape)), axis=0)
-    if isinstance(cell, GatedCell) and cell.keep_gate is not None:
+    if isinstance(cell, Cell) and cell.keep_gate is not None:
         xs, _ = checked_inputs(cell, params, xs)
         trajectory, _ = run(cell, params, xs)
         names, arguments, values = _record(cell, params, trajectory)
@@ -140,7 +144,7 @@ def memory_rates(cell, params: PyTree, xs: PyTree) -> Float[Array, "*batch units
         if keep in names:
             return jnp.mean(jax.nn.log_sigmoid(arguments[names.index(keep)]), axis=0)
     raise TypeError(
-        f"memory_rates: `cell` must be a LinearCell, or a GatedCell whose `keep_gate` is a sigmoid, got {cell!r}. "
+        f"memory_rates: `cell` must be a LinearCell, or a Cell whose `keep_gate` is a sigmoid, got {cell!r}. "
         "Measure lyapunov_spectrum, which every cell has."
     )
 

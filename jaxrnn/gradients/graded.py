@@ -57,6 +57,7 @@ def times_left(matrix: Float[Array, "size size"], graded: Graded) -> Graded:
 
 def _graded(product: Float[Array, "size size"], graded: Graded) -> Graded:
     """B diag(e^d) T for B in the place of Q: QR of its columns, the longest in e^d first, and the rows of R e^d T."""
+    product = jnp.where(graded.log_scales == -jnp.inf, 0, product)  # nothing comes back from what was lost
     lengths = jnp.log(jnp.sqrt(jnp.sum(product * product, axis=0)))
     order = jnp.argsort(-(lengths + graded.log_scales))
     orthogonal, upper = qr_zeros_last(product[:, order])

@@ -191,9 +191,9 @@ def _growth(cell: Cell, rank: int, direction: Direction, count: int, params, tra
             product, transposed = (ahead, back) if direction == "forward" else (back, ahead)
             # What the product does not read at all is taken out first, so that it is exactly 0 and no rounding error.
             unread = transposed(draws[:, 0]) == 0
-            frame, kept = qr_zeros_last(jnp.where(unread[:, None], 0, frame))
-            frame, upper = qr_zeros_last(jax.vmap(product, 1, 1)(frame))
-            return frame, _log_diagonal(kept) + _log_diagonal(upper)
+            frame, kept = _without_lost(jnp.where(unread[:, None], 0, frame))
+            frame, grown = _without_lost(jax.vmap(product, 1, 1)(frame))
+            return frame, kept + grown
 
         frame, _ = jnp.linalg.qr(draws[:, 1:])
         return lax.scan(turn, frame, (befores, us), reverse=direction == "adjoint")[1]
@@ -202,9 +202,12 @@ def _growth(cell: Cell, rank: int, direction: Direction, count: int, params, tra
     return jnp.flip(growth, axis=rank) if direction == "adjoint" else growth
 
 
-def _log_diagonal(upper):
+def _without_lost(frame):
+    """The frame made orthonormal again, with zeros in the place of directions that are lost, and ln |R_ii|."""
+    orthogonal, upper = qr_zeros_last(frame)
     diagonal = jnp.abs(jnp.diagonal(upper))
-    return jnp.where(diagonal == 0, -jnp.inf, jnp.log(diagonal))
+    lost = diagonal == 0
+    return jnp.where(lost, 0, orthogonal), jnp.where(lost, -jnp.inf, jnp.log(diagonal))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

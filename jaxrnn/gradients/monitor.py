@@ -1,7 +1,7 @@
 """Chosen quantities of gradient flow during training, inside the compiled update, from the backward pass it makes."""
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -88,7 +88,7 @@ class Monitor:
 
     Raises:
         ValueError: `every` is no whole number of at least 1, or there are no quantities, or two of one name.
-        TypeError: a quantity gives what is not floating point; when it is first measured.
+        TypeError: `quantities` are no functions with names; or, when first measured, one is not floating point.
 
     Example:
         >>> from jaxrnn import GRU
@@ -105,6 +105,11 @@ class Monitor:
     every: int = 1
 
     def __post_init__(self):  # noqa: D105
+        if not isinstance(self.quantities, Iterable) or not all(hasattr(q, "__name__") for q in self.quantities):
+            raise TypeError(
+                f"Monitor: `quantities` must be functions with names in a tuple, got {self.quantities!r}. Define each "
+                "with def, and write (quantity,) for one."
+            )
         object.__setattr__(self, "quantities", tuple(self.quantities))
         if not is_size(self.every):
             raise ValueError(f"Monitor: `every` must be a whole number of at least 1, got {self.every!r}.")

@@ -4,6 +4,8 @@ A tap is an array of zeros (time, *batch, 1) that enters every step and changes 
 to be the norm of the adjoint that passes the step, which backpropagation has at hand anyway.
 """
 
+import functools
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,11 +35,14 @@ def _forward(state, tap):
 
 
 def _backward(tap, adjoint):
-    leaves = [jnp.abs(leaf) if jnp.iscomplexobj(leaf) else leaf for leaf in jax.tree.leaves(adjoint)]
     rank = tap.ndim - 1
-    axes = [tuple(range(rank, leaf.ndim)) for leaf in leaves]
-    square = sum(jnp.sum(leaf * leaf, axis=axis) for leaf, axis in zip(leaves, axes, strict=True))
-    return adjoint, jnp.sqrt(square)[..., None]
+    leaves = [jnp.abs(leaf) for leaf in jax.tree.leaves(adjoint)]
+    leaves = [leaf.reshape(*leaf.shape[:rank], math.prod(leaf.shape[rank:])) for leaf in leaves]
+    # Divided by the largest entry, so that no square leaves the range of the floats that the adjoint itself is in.
+    peak = functools.reduce(jnp.maximum, [jnp.max(leaf, axis=-1, keepdims=True) for leaf in leaves])
+    safe = jnp.where((peak > 0) & (peak < jnp.inf), peak, 1)
+    square = sum(jnp.sum((leaf / safe) ** 2, axis=-1, keepdims=True) for leaf in leaves)
+    return adjoint, safe * jnp.sqrt(square)
 
 
 read_adjoint.defvjp(_forward, _backward)

@@ -130,6 +130,9 @@ def test_memory_rates_are_the_exact_exponents():
 
 
 def test_memory_rates_of_gates_that_round_to_zero_and_to_one():
+    reset_before = ResetBeforeGRU(2)
+    still = jax.tree.map(jnp.zeros_like, reset_before.init(KEY, 3, FLOAT))
+    np.testing.assert_allclose(memory_rates(reset_before, still, jnp.ones((4, 3), FLOAT)), np.log(0.5))
     cell = LSTM(2)
     params = cell.init(KEY, 3, jnp.float32)
     params = jax.tree.map(jnp.zeros_like, params)
@@ -144,5 +147,8 @@ def test_errors():
         memory_rates(Elman(3), params, xs)
     with pytest.raises(TypeError, match="activations: `cell` must be a Cell or a Stack"):
         activations(3, params, xs)
+    mingru = MinGRU(3)
+    with pytest.raises(FloatingPointError, match="memory_rates: the projections"):
+        memory_rates(mingru, mingru.init(KEY, 3, FLOAT), xs.at[1].set(jnp.nan))
     with pytest.raises(FloatingPointError, match="activations: the projections"):
         activations(Elman(3), params, xs.at[1].set(jnp.nan))

@@ -157,9 +157,15 @@ def test_directions_that_are_lost_for_good_are_told_as_lost(spectrum):
     on = (np.asarray(unroll(cell, params, xs)[1]) > 0).sum(axis=1)
     found = spectrum(cell, params, xs, transient=0)
     assert (found.exponents > -np.inf).sum() == on.min() < 5
+    still_units = Elman(5, "relu", recurrent_init=Identity())  # Jacobians of ones and zeros, each unit off at times
+    for seed in range(6):
+        params, xs = still_units.init(jax.random.key(seed), 3, FLOAT), jax.random.normal(jax.random.key(seed), (10, 3))
+        never_off = (np.asarray(unroll(still_units, params, xs)[1]) > 0).all(axis=0).sum()
+        assert (spectrum(still_units, params, xs, transient=0).exponents > -np.inf).sum() == never_off
     lstm = LSTM(3)
     params = lstm.init(KEY, 3, FLOAT)
-    still, xs = params._replace(recurrent=jnp.zeros_like(params.recurrent)), jax.random.normal(KEY, (800, 3), FLOAT)
+    xs = jax.random.normal(KEY, (800, 3), FLOAT)
+    still = params._replace(recurrent=jnp.zeros_like(params.recurrent))
     rates = memory_rates(lstm, still, xs)
     expected = [*sorted(np.asarray(rates).tolist(), reverse=True), *[-np.inf] * 3]
     np.testing.assert_allclose(spectrum(lstm, still, xs, transient=0).exponents, expected, rtol=2e-2)

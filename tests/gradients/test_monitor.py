@@ -1,5 +1,6 @@
 """Taps and the monitor: adjoints as adjoint_norms has them, gradients to the bit those without, on every backend."""
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from jaxrnn.gradients import (
     parameter_norms,
     tapped,
 )
+from jaxrnn.initializers import Orthogonal
 from jaxrnn.stochastic import zoneout
 from jaxrnn.train import MetricsLog, Trainer, read_log
 from tests.examples import UserPlain, UserReadout, name
@@ -108,6 +110,16 @@ class MatrixCell(Cell):
 
     def output(self, params, carry, u):
         return carry.h[..., 0]
+
+
+@pytest.mark.parametrize("radius", [0.5, 2.0])
+def test_taps_read_all_that_the_floats_of_the_adjoints_hold(radius):
+    cell = Elman(5, "identity", recurrent_init=Orthogonal(radius))
+    params, xs = cell.init(jax.random.key(0), 2), jnp.zeros((120, 1, 2), jnp.float32)
+    weights = jnp.eye(5, dtype=jnp.float32)[0]
+    run = lambda tap: (unroll(tapped(cell), params, WithTap(xs, tap))[1][-1] @ weights).sum()  # noqa: E731
+    norms = jax.grad(run)(jnp.zeros((120, 1, 1), jnp.float32))[:, 0, 0]
+    np.testing.assert_allclose(np.log2(norms[::-1][:110]), np.arange(110) * np.log2(radius), atol=1e-3)
 
 
 def test_taps_know_the_batch_whatever_the_carry_looks_like():
@@ -197,9 +209,12 @@ def test_noise_and_a_carry_pass_through():
     np.testing.assert_allclose(found.quantities["median_log_norms"][0][-1], np.log(2 * np.sqrt(3)), rtol=1e-6)
 
 
-def test_errors():
+def test_errors(without_type_checks):
     with pytest.raises(ValueError, match="`every` must be a whole number of at least 1, got 0"):
         Monitor(every=0)
+    for quantities in (median_log_norms, (functools.partial(median_log_norms),)):
+        with pytest.raises(TypeError, match="`quantities` must be functions with names in a tuple"):
+            Monitor(quantities)
     with pytest.raises(ValueError, match=r"`quantities` must be one or more .*got \['<lambda>', '<lambda>'\]"):
         Monitor((lambda o: o.loss, lambda o: o.loss))
     cell, xs = GRU(2), jnp.ones((3, 1), jnp.float32)

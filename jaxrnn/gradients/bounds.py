@@ -1,17 +1,19 @@
 """Upper bounds of the transport ds_T/ds_t, to be held against the truth of `transport`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import core
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.activations import activation
 from jaxrnn.cells import Elman
 from jaxrnn.gradients.jacobian import step_jacobians
 from jaxrnn.gradients.trajectory import checked_inputs, refuse_nan, run
-from jaxrnn.gradients.transport import Transport, checked_lags
+from jaxrnn.gradients.transport import Transport, checked_lags, whole_lags
+from jaxrnn.numerics import carry_dtype
 
 SLOPES = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0, "softmax": 0.5}
 
@@ -48,7 +50,11 @@ def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Seq
     Args:
         recurrent: W, or its transpose.
         slope: gamma, see `largest_slope`.
-        lags: Which.
+        lags: Which, each 0 or more.
+
+    Raises:
+        ValueError: one of them cannot be meant.
+        FloatingPointError: W holds NaN (not inside `jax.jit`).
 
     Source: Pascanu, Mikolov & Bengio (2013, https://arxiv.org/abs/1211.5063), equation 7; for one logistic unit, where
     gradients vanish for |w| < 4, Hochreiter (1991).
@@ -57,7 +63,17 @@ def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Seq
         >>> print(f"{norm_bound(2 * jnp.eye(3), 0.25, (0, 2)).log_values[1]:.4f}")  # 2 ln(1/2)
         -1.3863
     """
+    recurrent = jnp.asarray(recurrent)
+    if recurrent.ndim != 2 or not jnp.issubdtype(recurrent.dtype, jnp.floating):
+        raise ValueError(
+            f"norm_bound: `recurrent` must be a real matrix, got {recurrent.dtype} of shape {recurrent.shape}."
+        )
+    if not 0 <= slope < jnp.inf:
+        raise ValueError(f"norm_bound: `slope` must be a finite number of 0 or more, got {slope}. See largest_slope.")
+    lags = whole_lags("norm_bound", lags)
+    recurrent = recurrent.astype(carry_dtype(recurrent.dtype))
     largest = jnp.linalg.norm(recurrent, 2)
+    refuse_nan("norm_bound", largest, ())
     steps = jnp.array(lags, recurrent.dtype)
     return Bound(jnp.array(lags), jnp.where(steps == 0, 0, steps * jnp.log(slope * largest)))
 
@@ -82,7 +98,7 @@ def product_bound(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None =
         >>> bool((bound.log_values < 0).all())  # an orthogonal matrix, and units away from 0
         True
     """
-    if not isinstance(cell, Elman) or cell.activation in ("softmax", jax.nn.softmax):
+    if not isinstance(cell, Elman) or not _by_entry(activation(cell.activation)):
         raise TypeError(
             "product_bound: `cell` must be an Elman network whose nonlinearity works entry by entry, "
             f"got {cell!r}. Take step_bound."
@@ -124,7 +140,7 @@ def log_gap(bound: Bound, truth: Transport) -> Float[Array, "lags *batch"]:
         truth: `transport` of the same run at the same lags.
 
     Raises:
-        ValueError: their lags differ.
+        ValueError: their lags differ (not inside `jax.jit`).
 
     Example:
         >>> from jaxrnn import GRU
@@ -135,7 +151,8 @@ def log_gap(bound: Bound, truth: Transport) -> Float[Array, "lags *batch"]:
         >>> bool(gap[-1] > 5)  # after 40 steps it is more than e^5 times too large
         True
     """
-    if bound.lags.tolist() != truth.lags.tolist():
+    traced = isinstance(bound.lags, core.Tracer) or isinstance(truth.lags, core.Tracer)
+    if not traced and bound.lags.tolist() != truth.lags.tolist():
         raise ValueError(
             f"log_gap: `bound` and `truth` must be of the same lags, got {bound.lags.tolist()} and "
             f"{truth.lags.tolist()}. Pass one `lags` to both."
@@ -143,6 +160,15 @@ def log_gap(bound: Bound, truth: Transport) -> Float[Array, "lags *batch"]:
     values = bound.log_values
     values = values.reshape(values.shape + (1,) * (truth.log_largest.ndim - values.ndim))
     return jnp.where(values == truth.log_largest, 0, values - truth.log_largest)
+
+
+def _by_entry(function: Callable[[Array], Array]) -> bool:
+    """Whether a function does to each entry by itself what it does to a vector of them."""
+    vector = jnp.array([-2.0, -0.3, 0.7, 1.9], jnp.float32)
+    try:
+        return bool(jnp.allclose(function(vector), jax.vmap(function)(vector), rtol=1e-5, atol=1e-6))
+    except (TypeError, ValueError):
+        return False
 
 
 def _by_lag(steps: Float[Array, "time *batch"], lags: Sequence[int]) -> Bound:

@@ -1,6 +1,7 @@
 """What each step contributes to the gradient of the parameters: its own copy of them, in one backward pass."""
 
 import functools
+import numbers
 from typing import NamedTuple
 
 import jax
@@ -114,8 +115,10 @@ def share_beyond(found: Contributions, lag: int) -> Float[Array, ""]:
         0.60
     """
     time = found.log_norms.shape[0]
-    if not 0 <= lag < time:
-        raise ValueError(f"share_beyond: `lag` must lie from 0 to {time - 1}, got {lag}. Choose one of the sequence.")
+    if not isinstance(lag, numbers.Integral) or not 0 <= lag < time:
+        raise ValueError(
+            f"share_beyond: `lag` must be a whole number from 0 to {time - 1}, got {lag!r}. Choose one of the sequence."
+        )
     far, whole = log_gradient_norm(found, 0, time - 1 - lag), log_gradient_norm(found)
     return jnp.where(far == -jnp.inf, 0, jnp.exp(far - whole))
 

@@ -1,6 +1,7 @@
 """Decay of gradient norms over the lag: an exponential and its rival, a power law, fitted to the logarithms."""
 
 import math
+import numbers
 from typing import NamedTuple
 
 import jax
@@ -62,7 +63,7 @@ def decay_fit(
         All NaN where the window holds fewer than two lags (three for `bend`). A NaN in the window shows as NaN.
 
     Raises:
-        ValueError: the window does not hold two lags of the sequence, or reaches below `floor`.
+        ValueError: the window does not hold two lags of the sequence, or reaches below `floor`; there are no steps.
 
     Example:
         >>> fit = decay_fit(jnp.log(0.5) * jnp.arange(20.0)[::-1])
@@ -70,10 +71,15 @@ def decay_fit(
         -0.6931 nats per step, half-life 1.00 steps
     """
     time = log_norms.shape[0]
-    first, last = (time // 10, time - 1) if window is None else window
-    if window is not None and not 0 <= first < last < time:
+    if time == 0 or math.isnan(floor):
         raise ValueError(
-            f"decay_fit: `window` must be two lags (first, last) with 0 <= first < last < {time}, got {window}. "
+            f"decay_fit: `log_norms` must have at least one step and `floor` be a number, got {time} steps and {floor}."
+        )
+    first, last = (time // 10, time - 1) if window is None else window
+    whole = isinstance(first, numbers.Integral) and isinstance(last, numbers.Integral)
+    if window is not None and not (whole and 0 <= first < last < time):
+        raise ValueError(
+            f"decay_fit: `window` must be two whole lags (first, last) with 0 <= first < last < {time}, got {window}. "
             "Choose lags inside the sequence, or None."
         )
     by_lag = jnp.flip(log_norms, axis=0)

@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxrnn.gradients.graded import identity, log_singular_values, times_left
+from jaxrnn.gradients.transport import whole_lags
 
 
 class LinearFlow(NamedTuple):
@@ -68,9 +69,7 @@ def linear_flow(weight, lags: Sequence[int]) -> LinearFlow:
     weight = jnp.asarray(weight)
     if not jnp.issubdtype(weight.dtype, jnp.floating):
         raise TypeError(f"linear_flow: `weight` must be real floating point, got {weight.dtype}. Convert it.")
-    lags = tuple(int(lag) for lag in lags)
-    if not lags or min(lags) < 0:
-        raise ValueError(f"linear_flow: `lags` must be one or more whole numbers of at least 0, got {lags}.")
+    lags = whole_lags("linear_flow", lags)
     eigenvalues = np.linalg.eigvals(np.asarray(weight, np.float64))
     frobenius = float(np.linalg.norm(np.asarray(weight, np.float64)))
     lost = max(frobenius**2 - float(np.sum(np.abs(eigenvalues) ** 2)), 0.0) ** 0.5

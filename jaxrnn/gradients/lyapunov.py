@@ -2,6 +2,7 @@
 
 import functools
 import math
+import numbers
 from typing import Literal, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.graded import qr_zeros_last
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, recurrence, refuse_nan, run
 
 Direction = Literal["forward", "adjoint"]
 
@@ -146,14 +147,15 @@ def entropy_rate(exponents: Float[Array, "*batch count"]) -> Float[Array, "*batc
 
 
 def _checked_transient(owner: str, transient: int | None, xs) -> int:
+    check_some_steps(owner, xs)
     time = jax.tree.leaves(xs)[0].shape[0]
-    steps: int = time // 10 if transient is None else transient
-    if not 0 <= steps < time:
+    steps = time // 10 if transient is None else transient
+    if not isinstance(steps, numbers.Integral) or not 0 <= int(steps) < time:
         raise ValueError(
             f"{owner}: `transient` must be a whole number of steps from 0 to {time - 1}, one less than those of `xs`, "
             f"got {transient!r}. Choose a smaller one, or a longer sequence."
         )
-    return steps
+    return int(steps)
 
 
 def _spectrum(owner: str, direction: Direction, cell, params, xs, count, transient) -> LyapunovSpectrum:

@@ -50,7 +50,7 @@ def mean_field(weight_scale: float, input_variance: float, activation: Nonlinear
         >>> print(f"q = {found.q:.6f}, chi = {found.chi:.6f}, half-life {-math.log(2) / found.rate:.2f} steps")
         q = 0.534649, chi = 0.579884, half-life 2.54 steps
     """
-    _check("mean_field", weight_scale, input_variance, activation)
+    weight_scale, input_variance = _checked("mean_field", weight_scale, input_variance, activation)
     square = weight_scale**2
     if activation == "relu":
         if square >= 2:
@@ -60,9 +60,9 @@ def mean_field(weight_scale: float, input_variance: float, activation: Nonlinear
             )
         q, chi = input_variance / (1 - square / 2), square / 2
     else:
-        q = _fixed_point(lambda q: square * (1 - _mean_slope(q, 1)) + input_variance)
-        chi = square * _mean_slope(q, 2)
-    log_chi = math.log(chi)
+        q = _fixed_point(lambda q: square * _mean_square(q) + input_variance)
+        chi = square * _mean_square_slope(q)
+    log_chi = math.log(chi) if chi else -math.inf
     return MeanField(q, chi, 0.5 * log_chi, math.inf if log_chi == 0 else 1 / abs(log_chi))
 
 
@@ -73,26 +73,35 @@ def critical_weight_scale(input_variance: float, activation: Nonlinearity = "tan
         >>> print(f"{critical_weight_scale(0.25) ** 2:.6f}")
         2.401489
     """
-    _check("critical_weight_scale", 1.0, input_variance, activation)
+    _, input_variance = _checked("critical_weight_scale", 1.0, input_variance, activation)
     if activation == "relu":
         return math.sqrt(2)
     if input_variance == 0:
         return 1.0
     # Along the line sw^2 = 1 / E phi'^2 is known for each q, and with it the s^2 that q belongs to, which grows with q.
-    q = _fixed_point(lambda q: input_variance + (1 - _mean_slope(q, 1)) / _mean_slope(q, 2))
-    return 1 / math.sqrt(_mean_slope(q, 2))
+    q = _fixed_point(lambda q: input_variance + _mean_square(q) / _mean_square_slope(q))
+    return 1 / math.sqrt(_mean_square_slope(q))
 
 
-def _mean_slope(q: float, power: int) -> float:
-    """E tanh'(a)^power, a ~ N(0, q), by the trapezoidal rule where neither the slope nor the density is negligible.
+def _mean_square(q: float) -> float:
+    """E tanh(a)^2, a ~ N(0, q); for large q by 1 - E tanh'(a), which is 0 far out, for small q without cancellation."""
+    if q > 1:
+        return 1 - _expectation(q, lambda a: 1 - np.tanh(a) ** 2)
+    return _expectation(q, lambda a: np.tanh(a) ** 2)
 
-    Over the positive half of a, since both are even.
-    """
+
+def _mean_square_slope(q: float) -> float:
+    """E tanh'(a)^2, a ~ N(0, q)."""
+    return _expectation(q, lambda a: (1 - np.tanh(a) ** 2) ** 2)
+
+
+def _expectation(q: float, of: Callable[[np.ndarray], np.ndarray]) -> float:
+    """By the trapezoidal rule over the positive half of a, of an even function that is as good as 0 beyond 20."""
     if q == 0:
-        return 1.0
+        return float(of(np.zeros(1))[0])
     a = min(12 * math.sqrt(q), 20.0) * _UNIT
     density = np.exp(-a * a / (2 * q)) * math.sqrt(2 / (math.pi * q))
-    return float(np.trapezoid((1 - np.tanh(a) ** 2) ** power * density, a))
+    return float(np.trapezoid(of(a) * density, a))
 
 
 def _fixed_point(variance: Callable[[float], float]) -> float:
@@ -109,10 +118,12 @@ def _fixed_point(variance: Callable[[float], float]) -> float:
     return 0.0 if high <= 1e-12 else (low + high) / 2
 
 
-def _check(owner: str, weight_scale: float, input_variance: float, activation: str) -> None:
+def _checked(owner: str, weight_scale: float, input_variance: float, activation: str) -> tuple[float, float]:
+    weight_scale, input_variance = float(weight_scale), float(input_variance)
     if not 0 < weight_scale < math.inf:
         raise ValueError(f"{owner}: `weight_scale` must be a finite number above 0, got {weight_scale}.")
     if not 0 <= input_variance < math.inf:
         raise ValueError(f"{owner}: `input_variance` must be a finite number of 0 or more, got {input_variance}.")
     if activation not in ("tanh", "relu"):
         raise ValueError(f"{owner}: `activation` must be 'tanh' or 'relu', got {activation!r}. Choose one of the two.")
+    return weight_scale, input_variance

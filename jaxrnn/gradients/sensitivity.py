@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, recurrence, refuse_nan, run
 from jaxrnn.numerics import cast, real_dtype
 
 
@@ -53,6 +53,7 @@ def sensitivity(cell, params: PyTree, xs: PyTree) -> Sensitivity:
     """
     cell = recurrence("sensitivity", cell)
     xs, batch_shape = checked_inputs(cell, params, xs)
+    check_some_steps("sensitivity", xs)
     trajectory, _ = run(cell, params, xs)
     found = _squares(cell, len(batch_shape), params, xs, trajectory)
     refuse_nan("sensitivity", found, trajectory)

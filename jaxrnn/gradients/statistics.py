@@ -14,10 +14,15 @@ Axes = int | tuple[int, ...] | None
 def quantile(log_norms: Float[Array, "..."], q: float, axis: Axes = None) -> Float[Array, "..."]:
     """The logarithm of the q-quantile: the sample nearest to it, so that exact zeros (-inf) do no harm.
 
+    Raises:
+        ValueError: q lies outside [0, 1].
+
     Example:
         >>> float(quantile(jnp.array([0.0, 1.0, -jnp.inf]), 0.0))
         -inf
     """
+    if not 0 <= q <= 1:
+        raise ValueError(f"quantile: `q` must lie between 0 and 1, got {q}.")
     return jnp.quantile(log_norms, q, axis=axis, method="nearest")
 
 

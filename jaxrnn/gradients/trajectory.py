@@ -107,6 +107,12 @@ def recurrence(owner: str, cell: Any) -> Cell:
     raise TypeError(f"{owner}: `cell` must be a Cell or a Stack, got {cell!r}. {hint}")
 
 
+def check_some_steps(owner: str, xs: PyTree) -> None:
+    """Raises ValueError for a sequence without steps, along which nothing is carried."""
+    if jax.tree.leaves(xs)[0].shape[0] == 0:
+        raise ValueError(f"{owner}: `xs` must have at least one step, got none. Pass a longer sequence.")
+
+
 def checked_inputs(cell: Cell, params: PyTree, xs: PyTree) -> tuple[PyTree, tuple[int, ...]]:
     """The inputs as arrays and their batch shape, after the checks that `unroll` makes."""
     xs = jax.tree.map(jnp.asarray, xs)

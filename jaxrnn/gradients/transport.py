@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,10 +13,10 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.graded import Graded, identity, log_singular_values, times_left
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, recurrence, refuse_nan, run
 
 
 class Transport(NamedTuple):
@@ -54,7 +55,7 @@ class Histogram(NamedTuple):
 
 
 def spaced_lags(time: int, count: int = 24) -> tuple[int, ...]:
-    """At most `count` lags from 0 to `time`, ever further apart.
+    """At most `count` lags, of which there are two or more, from 0 to `time`, ever further apart.
 
     Example:
         >>> spaced_lags(100, 8)
@@ -121,8 +122,8 @@ def histogram(found: Transport, bins: int = 40) -> Histogram:
         >>> spread.fractions.tolist(), spread.fraction_zero.tolist()
         ([[0.5, 0.5]], [0.0])
     """
-    if bins < 1:
-        raise ValueError(f"histogram: `bins` must be at least 1, got {bins}. Give a larger number.")
+    if not is_size(bins):
+        raise ValueError(f"histogram: `bins` must be a whole number of at least 1, got {bins!r}. Give another.")
     return _histogram(found.log_values.reshape(found.log_values.shape[0], -1), bins)
 
 
@@ -145,14 +146,32 @@ def checked_lags(owner: str, lags: Sequence[int] | None, xs: PyTree) -> tuple[in
     Raises:
         ValueError: one does not fit the sequence.
     """
+    check_some_steps(owner, xs)
     time = jax.tree.leaves(xs)[0].shape[0]
-    lags = spaced_lags(time) if lags is None else tuple(int(lag) for lag in lags)
-    if not lags or min(lags) < 0 or max(lags) > time or len(set(lags)) < len(lags):
+    lags = spaced_lags(time) if lags is None else whole_lags(owner, lags)
+    if max(lags) > time or len(set(lags)) < len(lags):
         raise ValueError(
             f"{owner}: `lags` must be one or more whole numbers from 0 to the {time} steps of `xs`, each once, got "
             f"{lags}. Leave the others out, or give None."
         )
     return lags
+
+
+def whole_lags(owner: str, lags: Sequence[int]) -> tuple[int, ...]:
+    """The lags as whole numbers.
+
+    Raises:
+        ValueError: they are none, or not whole, or below 0.
+    """
+    try:
+        found = tuple(map(operator.index, lags))
+    except TypeError:
+        found = ()
+    if not found or min(found) < 0:
+        raise ValueError(
+            f"{owner}: `lags` must be one or more whole numbers of at least 0, got {lags!r}. Give a list, as (1, 10)."
+        )
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

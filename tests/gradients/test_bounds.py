@@ -93,11 +93,25 @@ def test_a_matrix_of_zeros_and_a_run_that_is_not_finite():
         product_bound(cell, cell.init(KEY, 1, FLOAT), jnp.ones((3, 1), FLOAT).at[1].set(jnp.nan))
 
 
-def test_errors():
+def normalised(x):
+    return x / jnp.sqrt(1 + jnp.sum(x * x, axis=-1, keepdims=True))
+
+
+def test_errors(without_type_checks):
+    for recurrent, slope, lags, words in [
+        (jnp.ones(3), 1.0, (1,), "`recurrent` must be a real matrix, got float64 of shape"),
+        (jnp.eye(2), -1.0, (1,), "`slope` must be a finite number of 0 or more, got -1"),
+        (jnp.eye(2), 1.0, (-1,), "`lags` must be one or more whole numbers of at least 0"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            norm_bound(recurrent, slope, lags)
+    with pytest.raises(FloatingPointError, match="norm_bound"):
+        norm_bound(jnp.full((2, 2), jnp.nan), 1.0, (1,))
+    assert norm_bound(jnp.eye(2, dtype=jnp.bfloat16), 1.0, (1,)).log_values.tolist() == [0.0]
     gru, xs = GRU(3), jnp.ones((4, 2), FLOAT)
     with pytest.raises(TypeError, match="must be an Elman network whose .*, got GRU.*step_bound"):
         product_bound(gru, gru.init(KEY, 2, FLOAT), xs)
-    for choice in ("softmax", jax.nn.softmax):
+    for choice in ("softmax", jax.nn.softmax, normalised):
         cell = Elman(3, choice)
         with pytest.raises(TypeError, match="entry by entry, got Elman.*step_bound"):
             product_bound(cell, cell.init(KEY, 2, FLOAT), xs)

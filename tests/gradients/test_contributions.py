@@ -88,7 +88,7 @@ def test_errors():
     cell, xs = GRU(3), jnp.ones((4, 2, 2), FLOAT)
     params = cell.init(KEY, 2, FLOAT)
     found = contributions(cell, params, xs, every_output)
-    with pytest.raises(ValueError, match="`lag` must lie from 0 to 3, got 4"):
+    with pytest.raises(ValueError, match="`lag` must be a whole number from 0 to 3, got 4"):
         share_beyond(found, 4)
     assert share_beyond(found, 3) == 0
     with pytest.raises(ValueError, match="contributions: `loss` must return one value for each sample"):

@@ -30,8 +30,17 @@ def test_window_is_used_and_checked():
     fit = decay_fit(bent, window=(20, 40))
     np.testing.assert_allclose(fit.rate, -0.1, rtol=1e-6)
     for window in [(5, 5), (-1, 4), (0, 50)]:
-        with pytest.raises(ValueError, match=r"`window` must be two lags .*got .*Choose lags"):
+        with pytest.raises(ValueError, match=r"`window` must be two whole lags .*got .*Choose lags"):
             decay_fit(bent, window)
+
+
+def test_what_cannot_be_fitted_is_refused(without_type_checks):
+    with pytest.raises(ValueError, match="at least one step.* got 0 steps"):
+        decay_fit(jnp.zeros(0))
+    with pytest.raises(ValueError, match="`floor` be a number, got 20 steps and nan"):
+        decay_fit(curve(-0.1, 20), floor=float("nan"))
+    with pytest.raises(ValueError, match="two whole lags"):
+        decay_fit(curve(-0.1, 20), window=(1, 5.5))
 
 
 def test_each_sample_ends_at_its_first_exact_zero():

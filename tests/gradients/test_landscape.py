@@ -46,8 +46,8 @@ def test_the_cliff_in_exact_numbers():
 
 def test_two_attractors_between_the_saddle_nodes():
     """Between b = -2.655610 and -2.344390 the start decides where the unit ends, outside it does not."""
-    for bias, bistable in ((-2.6557, False), (-2.6555, True), (-2.3445, True), (-2.3443, False)):
-        ends = [float(one_unit_state(W, jnp.asarray(bias, FLOAT), start, 4000)) for start in (-5.0, 5.0)]
+    for bias, bistable in ((-2.65562, False), (-2.65560, True), (-2.34440, True), (-2.34438, False)):
+        ends = [float(one_unit_state(W, jnp.asarray(bias, FLOAT), start, 40_000)) for start in (-5.0, 5.0)]
         assert (abs(ends[0] - ends[1]) > 0.1) == bistable, bias
 
 

@@ -171,13 +171,15 @@ def test_directions_that_are_lost_for_good_are_told_as_lost(spectrum):
     np.testing.assert_allclose(spectrum(lstm, still, xs, transient=0).exponents, expected, rtol=2e-2)
 
 
-def test_errors():
+def test_errors(without_type_checks):
     cell, xs = GRU(3), jnp.ones((10, 2), FLOAT)
     params = cell.init(KEY, 2, FLOAT)
     for count in (0, 4):
         with pytest.raises(ValueError, match="`count` must be a whole number from 1 to the 3 numbers of the state"):
             lyapunov_spectrum(cell, params, xs, count=count)
-    for transient in (10, -1):
+    with pytest.raises(ValueError, match="lyapunov_spectrum: `xs` must have at least one step"):
+        lyapunov_spectrum(cell, params, xs[:0])
+    for transient in (10, -1, 2.5):
         with pytest.raises(ValueError, match="`transient` must be a whole number of steps from 0 to 9"):
             lyapunov_spectrum(cell, params, xs, transient=transient)
     with pytest.raises(FloatingPointError, match="lyapunov_spectrum: the projections"):

@@ -59,6 +59,14 @@ def test_below_the_critical_line_without_input_all_is_still():
     )
 
 
+def test_tiny_inputs_and_weights():
+    """By series of tanh on the critical line sw^2 = 1 + 2 q and s^2 = 4 q^3 / 3, to the lowest order."""
+    for variance in (1e-12, 1e-20):
+        q = (0.75 * variance) ** (1 / 3)
+        np.testing.assert_allclose(critical_weight_scale(variance) ** 2 - 1, 2 * q, rtol=0.03)
+    assert mean_field(1e-200, 0.1).chi == 0 and mean_field(1e-200, 0.1).rate == -np.inf
+
+
 def test_relu_networks():
     found = mean_field(1.2, 0.3, "relu")
     np.testing.assert_allclose([found.q, found.chi, found.rate], [0.3 / (1 - 0.72), 0.72, 0.5 * np.log(0.72)])

@@ -52,7 +52,20 @@ def test_the_curse_of_memory(memory):
     np.testing.assert_allclose(found.parameters, np.array(squares)[:, :8] + own + bias[:, None], rtol=1e-8)
 
 
+def test_the_curse_of_memory_at_long_memory_exactly():
+    """The expectation over white inputs is the sum over unit impulses, here of memory 0.99: 50.251 and 2.5126e5."""
+    cell, time = Elman(1, "identity", input_init=Identity(), recurrent_init=Identity(0.99)), 1600
+    impulses = jnp.eye(time, dtype=FLOAT)[..., None]
+    found = sensitivity(cell, cell.init(KEY, 1, FLOAT), impulses)
+    state, bias = found.state[-1].sum(), ((1 - 0.99**time) / 0.01) ** 2
+    by_weight = found.parameters[-1].sum() - state - time * bias  # less what the input weight and the bias do
+    np.testing.assert_allclose([state, by_weight], [1 / (1 - 0.99**2), (1 + 0.99**2) / (1 - 0.99**2) ** 3], rtol=1e-6)
+    np.testing.assert_allclose([state, by_weight], [50.251, 2.5126e5], rtol=1e-4)
+
+
 def test_errors():
+    with pytest.raises(ValueError, match="sensitivity: `xs` must have at least one step"):
+        sensitivity(Elman(2), Elman(2).init(KEY, 1, FLOAT), jnp.zeros((0, 1), FLOAT))
     cell = Elman(2)
     with pytest.raises(FloatingPointError, match="sensitivity: the projections"):
         sensitivity(cell, cell.init(KEY, 1, FLOAT), jnp.full((3, 1), jnp.nan, FLOAT))

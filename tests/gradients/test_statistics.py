@@ -28,6 +28,11 @@ def test_exponents_of_random_factors_differ():
     np.testing.assert_allclose(np.exp(root_mean_square(logs)), 1.1180, rtol=1e-4)
 
 
+def test_a_quantile_is_a_share():
+    with pytest.raises(ValueError, match="`q` must lie between 0 and 1, got 1.5"):
+        quantile(jnp.zeros(3), 1.5)
+
+
 def test_far_below_the_range_of_floats_and_exact_zeros():
     logs = jnp.array([-5000.0, -5000.0, -jnp.inf])
     np.testing.assert_allclose(root_mean_square(logs), -5000 + 0.5 * np.log(2 / 3), rtol=1e-12)

@@ -152,6 +152,21 @@ def test_a_state_of_size_one_and_a_single_step():
     assert step_jacobians(cell, params, xs).shape == (1, 1, 1)
 
 
+def test_a_tanh_network_whose_gradients_double_for_ever_though_its_spectral_radius_is_zero():
+    """At its fixed point h = (0, 1/2) every Jacobian is J = D W with J^2 = 2 J, while W^2 = 0."""
+    weights, held = np.array([[8.0, 8.0], [-8.0, -8.0]]), np.array([0.0, np.arctanh(0.5)])
+    cell = Elman(2, input_init=Identity())
+    params = cell.init(KEY, 2, FLOAT)._replace(recurrent=jnp.asarray(weights.T))
+    still = held - weights @ np.tanh(held)  # the input that keeps it there; the first brings it there from 0
+    xs = jnp.asarray(np.stack([held, *[still] * 11]))
+    np.testing.assert_allclose(unroll(cell, params, xs)[1], np.tile([0, 0.5], (12, 1)), atol=1e-9)
+    found = transport(cell, params, xs, lags=(1, 2, 3, 11))
+    np.testing.assert_allclose(
+        np.exp(found.log_largest), [14.142136, 28.284271, 56.568542, 14.142136 * 2**10], rtol=1e-6
+    )
+    np.testing.assert_array_less(found.log_smallest[1:], -20)  # J has rank 1
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_units_of_relu_that_are_off_take_exactly_their_part_away(dtype):
     cell = Elman(5, "relu")
@@ -196,10 +211,15 @@ def test_spaced_lags():
         assert lags[0] == 0 and lags[-1] == time and len(lags) <= 12 and list(lags) == sorted(set(lags))
 
 
-def test_errors():
+def test_errors(without_type_checks):
     cell = GRU(3)
     params, xs = case(cell)
-    for lags in ((8,), (-1,), (), (2, 2)):
+    for lags in ((-1,), (), (2.5,), 3):
+        with pytest.raises(ValueError, match="`lags` must be one or more whole numbers of at least 0"):
+            transport(cell, params, xs, lags=lags)
+    with pytest.raises(ValueError, match="transport: `xs` must have at least one step"):
+        transport(cell, params, xs[:0])
+    for lags in ((8,), (2, 2)):
         with pytest.raises(ValueError, match="`lags` must be one or more whole numbers from 0 to the 7 steps"):
             transport(cell, params, xs, lags=lags)
     both = Bidirectional(cell, cell)

@@ -35,10 +35,12 @@ def draw(report: Report) -> Figure:
         for name, s in report.cells.items()
     ]
     height = figure.get_figheight()
-    figure.legend(
+    legend_box = figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(0.02, 1 - 1.05 / height), ncols=4, frameon=False,
         fontsize=12.5, handlelength=3.4, borderaxespad=0,
     )  # fmt: skip
+    for name in legend_box.get_texts():
+        name.set_parse_math(False)
     for place, chart in zip(places, report.charts, strict=True):
         _chart(figure.add_axes(place), chart, report)
     for number, finding in enumerate(report.findings):

@@ -1,13 +1,14 @@
 """The report on any networks, by one call."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.cell import is_size
 from jaxrnn.gradients.adjoint import Loss
 from jaxrnn.gradients.reporting.measure import Networks, measure
 from jaxrnn.gradients.reporting.write import write_report
@@ -66,22 +67,27 @@ def report(
         ...     "report.html" in files, "report.pdf" in files
         (True, True)
     """
-    if not networks:
-        raise ValueError("report: `networks` holds none. Pass a dict of names to (cell, parameters).")
+    if not isinstance(networks, Mapping) or not networks or not all(isinstance(name, str) for name in networks):
+        raise ValueError(f"report: `networks` must be a dict of names to (cell, parameters), got {networks!r:.200}.")
     xs = jnp.asarray(xs)
-    if xs.ndim != 3 or xs.shape[0] < 8:
-        raise ValueError(f"report: `xs` must be (time, batch, features) of at least 8 steps, got shape {xs.shape}.")
+    if xs.ndim != 3 or xs.shape[0] < 8 or xs.shape[1] < 1:
+        raise ValueError(
+            f"report: `xs` must be (time, batch, features) of at least 8 steps and one sequence, got shape {xs.shape}."
+        )
     time = xs.shape[0]
     lengths = (
         sorted({max(time // 8, 2), max(time // 4, 2), time // 2, time}) if lengths is None else sorted({*lengths, time})
     )
-    if lengths[0] < 2 or lengths[-1] > time:
-        raise ValueError(f"report: `lengths` must lie from 2 to the {time} steps of `xs`, got {lengths}.")
+    if not all(map(is_size, lengths)) or lengths[0] < 2 or lengths[-1] > time:
+        raise ValueError(f"report: `lengths` must be whole numbers from 2 to the {time} steps of `xs`, got {lengths}.")
     if tokens is not None and len(tokens) < time:
         raise ValueError(f"report: `tokens` must name each of the {time} steps of `xs`, got {len(tokens)}.")
-    names = [name.lower() for name in networks]
+    names = [name.lower().replace(" ", "-") for name in networks]
     if len(set(names)) < len(names):
-        raise ValueError(f"report: `networks` must have names that differ in more than their case, got {[*networks]}.")
+        raise ValueError(
+            "report: `networks` must have names that differ in more than case, spaces and dashes, "
+            f"got {[*networks]}. Rename one."
+        )
     loss = loss or last_output
     _check_cuts(networks, xs, loss, lengths)
     found = measure(networks, xs, loss, lengths, tokens, title, settings or {}, progress)

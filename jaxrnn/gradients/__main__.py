@@ -47,14 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m jaxrnn.gradients", description="How far back do gradients reach? Three cells, drawn."
     )
-    parser.add_argument("--length", type=int, default=100, help="steps that gradients travel back (default: 100)")
-    parser.add_argument("--hidden-size", type=int, default=64, help="units of each cell (default: 64)")
+    parser.add_argument("--length", type=int, help="steps that gradients travel back (default: 100; smoke: 20)")
+    parser.add_argument("--hidden-size", type=int, help="units of each cell (default: 64; smoke: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and sequences (default: 0)")
     parser.add_argument("--out", type=Path, help="folder for decay.txt and decay.csv (default: prints alone)")
-    parser.add_argument("--smoke", action="store_true", help="a quick look that all works: 4 units, 20 steps")
+    parser.add_argument("--smoke", action="store_true", help="a quick look that all works, of small sizes")
     settings = parser.parse_args(arguments)
-    if settings.smoke:
-        settings.length, settings.hidden_size = 20, 4
+    for name, (full, small) in {"length": (100, 20), "hidden_size": (64, 4)}.items():
+        if getattr(settings, name) is None:
+            setattr(settings, name, small if settings.smoke else full)
     for name in ("length", "hidden_size"):
         if getattr(settings, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: must be at least 1, got {getattr(settings, name)}")
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.out is not None and settings.out.exists() and not settings.out.is_dir():
         parser.error(f"--out: must be a folder, got the file {settings.out}")
     found = curves(settings.length, settings.hidden_size, settings.seed)
-    sentences = [describe_decay(name, curve, decay_fit(jnp.asarray(curve))) for name, curve in found.items()]
+    sentences = ["A cell carries where a tenth or more is left, faintly where a thousandth is.\n"]
+    sentences += [describe_decay(name, curve, decay_fit(jnp.asarray(curve))) for name, curve in found.items()]
     picture = plot(found, width=min(shutil.get_terminal_size().columns, 100))
     page = "\n\n".join(
         ["||dL/ds_t||, the gradient by the state, over the steps back from the loss", picture, "\n".join(sentences)]

@@ -88,12 +88,17 @@ def saturation(activation: Activation) -> Saturation:
 
     `mean_square_slope` is E phi'^2, by which a gradient of random direction shrinks in square at this nonlinearity.
 
+    Raises:
+        ValueError: its kind is another.
+
     Example:
         >>> found = saturation(Activation("gate", "sigmoid", jnp.array([[0.01, 0.5, 0.5, 0.99]])))
         >>> float(found.low), float(found.high), round(float(found.mean_square_slope), 4)
         (0.25, 0.25, 0.0313)
     """
     values = activation.values
+    if activation.kind not in ("sigmoid", "tanh", "relu"):
+        raise ValueError(f"saturation: `activation.kind` must be sigmoid, tanh or relu, got {activation.kind!r}.")
     ends = {"sigmoid": (values < 0.05, values > 0.95), "tanh": (values < -0.95, values > 0.95)}
     low, high = ends.get(activation.kind, (values <= 0, jnp.zeros_like(values, bool)))
     slopes = {"sigmoid": values * (1 - values), "tanh": 1 - values * values}

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.backends.base import Steps, project
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.scaled import Scaled, add, log_norm, normalise, scaled
-from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, is_finite, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, or_nan, recurrence, refuse_nan, run
 from jaxrnn.numerics import carry_dtype, cast
 from jaxrnn.sequence import Bidirectional, Stack
 
@@ -101,9 +101,8 @@ def _measure(owner: str, cell, params, xs, loss: Loss, norms: Norms) -> PyTree:
     (d_ys,) = loss_vjp(jnp.ones_like(losses))
     found, _ = _backward(cell, params, record, _of_steps(d_ys), norms, False)
     runs = [r.trajectory for r in jax.tree.leaves(record, is_leaf=lambda r: isinstance(r, Record))]
-    finite = functools.reduce(jnp.logical_and, [is_finite(run, len(batch_shape)) for run in runs])
     refuse_nan(owner, found, runs)
-    return jax.tree.map(lambda logs: jnp.where(finite, logs, jnp.nan), found)
+    return functools.reduce(lambda logs, run: or_nan(logs, run, len(batch_shape), 1), runs, found)
 
 
 def _forward(owner: str, cell, params, xs) -> tuple[Any, Array]:

@@ -55,7 +55,7 @@ def clipping(gradient: PyTree, clip: optax.GradientTransformation, params: PyTre
 
     Raises:
         ValueError: `gradient` holds no entry; or it is complex and `clip` knows no such, as `optax.clip`.
-        TypeError: `gradient` is not floating point.
+        TypeError: `gradient` is not floating point, or `clip` is not of Optax.
 
     Example:
         >>> gradient = {"weight": jnp.array([3.0, 4.0]), "bias": jnp.array(0.0)}
@@ -66,6 +66,11 @@ def clipping(gradient: PyTree, clip: optax.GradientTransformation, params: PyTre
         >>> print(f"{by_value.norm_after:.3f} {by_value.fraction_clipped:.3f} {by_value.cosine:.3f}")
         1.414 0.667 0.990
     """
+    if not isinstance(clip, optax.GradientTransformation):
+        raise TypeError(
+            f"clipping: `clip` must be a transformation of Optax, got {clip!r}. For a norm of at most c pass "
+            "optax.clip_by_global_norm(c)."
+        )
     before, after = _both(gradient, clip, params)
     long, short = scaled(before, 0), scaled(after, 0)
     norm_before, dtype = _norm(long), _norm(long).dtype

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.adjoint import Loss, check_losses
 from jaxrnn.gradients.scaled import Scaled, add, align, log_norm, normalise, scaled
-from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, is_finite, recurrence, refuse_nan, run
 from jaxrnn.numerics import carry_dtype, cast
 
 
@@ -64,7 +64,8 @@ def contributions(cell, params: PyTree, xs: PyTree, loss: Loss) -> Contributions
     (d_ys,) = loss_vjp(jnp.ones_like(losses))
     found = _contributions(cell, params, xs, trajectory, cast(d_ys, carry_dtype(d_ys.dtype)))
     refuse_nan("contributions", found, trajectory)
-    return found
+    finite = is_finite(trajectory, len(batch_shape)).all()  # one sample that is not spoils the sum of all
+    return found._replace(log_norms=jnp.where(finite, found.log_norms, jnp.nan))
 
 
 def cosines(found: Contributions) -> Float[Array, "time time"]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import checked_inputs, or_nan, recurrence, refuse_nan, run
 from jaxrnn.gradients.transport import checked_lags
 
 Product = Callable[[Array], tuple[Array, Array]]
@@ -79,7 +79,7 @@ def extreme_transport(
     trajectory, _ = run(cell, params, xs)
     found = _extremes(cell, len(batch_shape), iterations, probes, params, trajectory, jnp.array(lags), key)
     refuse_nan("extreme_transport", found, trajectory)
-    return ExtremeTransport(jnp.array(lags), *found)
+    return ExtremeTransport(jnp.array(lags), *or_nan(found, trajectory, len(batch_shape), 1))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -6,11 +6,11 @@ import numpy as np
 
 from jaxrnn.gradients.decay import DecayFit
 
-CARRIES = 1e-3  # of the gradient at lag 0 must be left for a cell to be said to carry that far
+CARRIES, FAINTLY = 0.1, 1e-3  # of the gradient at lag 0 must be left for a cell to be said to carry that far
 
 
 def describe_decay(label: str, log_norms: np.ndarray, fit: DecayFit) -> str:
-    """One sentence on one curve.
+    """One sentence on one curve: a cell carries where a tenth of the norm is left, faintly where a thousandth is.
 
     Args:
         label: Name of the cell.
@@ -32,14 +32,17 @@ def describe_decay(label: str, log_norms: np.ndarray, fit: DecayFit) -> str:
         since = alive[-1] + 1 if alive.size else 0
         return f"{label}: exactly 0 from lag {since} on: it does not carry {steps} steps."
     left = float(by_lag[-1] - by_lag[alive[0]]) / math.log(10)
-    rate, carried = float(fit.rate), left >= math.log10(CARRIES)
-    verdict = f"it {'carries' if carried else 'does not carry'} {steps} steps"
+    rate, span = float(fit.rate), f"{steps} steps" if steps != 1 else "1 step"
+    if left < math.log10(FAINTLY):
+        verdict = f"it does not carry {span}"
+    else:
+        verdict = f"it carries {span}" if left >= math.log10(CARRIES) else f"it carries {span} faintly"
     amount = f"10^{left:.1f}" if abs(left) >= 1 else f"{10**left:.2f}"
-    amount = f"after {steps} steps {amount} is left"
+    amount = f"after {span} {amount} is left"
     if bool(fit.is_power_law) and rate < 0 and float(fit.r_squared) < 0.98:
         return f"{label}: falls like lag^{float(fit.power):.1f}, a power law; {amount}: {verdict}."
     if left > 1 and rate > 0:
-        return f"{label}: doubles every {_steps(math.log(2) / rate)}, 10^{left:.1f} after {steps} steps: it explodes."
+        return f"{label}: doubles every {_steps(math.log(2) / rate)}, 10^{left:.1f} after {span}: it explodes."
     if abs(left) < 0.05 or (rate >= 0 and abs(left) < 1):
         return f"{label}: keeps its size; {amount}: {verdict}."
     if rate < 0:

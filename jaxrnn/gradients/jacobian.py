@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell
-from jaxrnn.gradients.trajectory import checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import checked_inputs, or_nan, recurrence, refuse_nan, run
 from jaxrnn.numerics import real_dtype
 
 VectorStep = Callable[[Array, PyTree], Array]
@@ -85,7 +85,7 @@ def step_jacobians(cell, params: PyTree, xs: PyTree) -> Float[Array, "time *batc
     trajectory, _ = run(cell, params, xs)
     jacobians = _jacobians(cell, len(batch_shape), params, trajectory)
     refuse_nan("step_jacobians", jacobians, trajectory)
-    return jacobians
+    return or_nan(jacobians, trajectory, len(batch_shape), 1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

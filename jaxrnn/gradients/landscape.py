@@ -9,11 +9,16 @@ import jax.numpy as jnp
 from jax import core, lax
 from jaxtyping import Array, Float, PyTree
 
+from jaxrnn.cell import is_size
+
 LossOf = Callable[[PyTree], Array]
 
 
 def one_unit_state(
-    weight: Float[Array, "..."], bias: Float[Array, "..."], start: float | Array = 0.5, steps: int = 50
+    weight: float | Float[Array, "..."],
+    bias: float | Float[Array, "..."],
+    start: float | Array = 0.5,
+    steps: int = 50,
 ) -> Float[Array, "..."]:
     """x after `steps` steps of x <- w sigmoid(x) + b.
 
@@ -23,13 +28,14 @@ def one_unit_state(
         >>> print(f"{one_unit_state(jnp.float32(0.0), jnp.float32(0.25), steps=3):.2f}")
         0.25
     """
+    weight, bias = jnp.asarray(weight), jnp.asarray(bias)
     x = jnp.broadcast_to(jnp.asarray(start, weight.dtype), jnp.broadcast_shapes(weight.shape, bias.shape))
     return lax.fori_loop(0, steps, lambda _, x: weight * jax.nn.sigmoid(x) + bias, x)
 
 
 def one_unit_error(
-    weight: Float[Array, "..."],
-    bias: Float[Array, "..."],
+    weight: float | Float[Array, "..."],
+    bias: float | Float[Array, "..."],
     start: float | Array = 0.5,
     steps: int = 50,
     target: float = 0.7,
@@ -73,9 +79,10 @@ def loss_slice(loss: LossOf, params: PyTree, directions: tuple[PyTree, PyTree], 
         >>> plane.losses.tolist()
         [[2.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 2.0]]
     """
-    if points < 2 or not extent > 0:
+    if not is_size(points) or points < 2 or not extent > 0:
         raise ValueError(
-            f"loss_slice: `points` must be at least 2 and `extent` above 0, got {points} and {extent}. Enlarge them."
+            f"loss_slice: `points` must be a whole number of at least 2 and `extent` above 0, got {points} and "
+            f"{extent}. Enlarge them."
         )
     steps = extent * jnp.linspace(-1, 1, points, dtype=jax.tree.leaves(params)[0].real.dtype)
 
@@ -142,11 +149,17 @@ def curvature(loss: LossOf, params: PyTree, direction: PyTree) -> Float[Array, "
 
     Near a cliff it grows with the gradient, and faster: of a linear unit d^2 x_t / dw^2 = t (t - 1) x_0 w^(t - 2).
 
+    Raises:
+        ValueError: `direction` is zero (not inside `jax.jit`, where the result is NaN).
+
     Example:
         >>> float(curvature(lambda p: 3 * p[0] ** 2 + p[1] ** 2, jnp.ones(2), jnp.array([2.0, 0.0])))
         6.0
     """
-    return _inner(direction, hessian_product(loss, params, direction)) / _inner(direction, direction)
+    length = _inner(direction, direction)
+    if not isinstance(length, core.Tracer) and length == 0:
+        raise ValueError("curvature: `direction` must not be zero, got zeros. Give one along which to look.")
+    return _inner(direction, hessian_product(loss, params, direction)) / length
 
 
 def top_hessian_direction(loss: LossOf, params: PyTree, key, iterations: int = 100) -> tuple[Array, PyTree]:
@@ -175,7 +188,7 @@ def top_hessian_direction(loss: LossOf, params: PyTree, key, iterations: int = 1
         return _scaled_to_one(hessian_product(loss, params, direction))
 
     direction = lax.fori_loop(0, iterations, iterate, start)
-    return curvature(loss, params, direction), direction
+    return _inner(direction, hessian_product(loss, params, direction)), direction
 
 
 def _inner(a: PyTree, b: PyTree):

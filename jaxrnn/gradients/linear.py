@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from jaxrnn.gradients.graded import identity, log_singular_values, times_left
 from jaxrnn.gradients.transport import whole_lags
+from jaxrnn.numerics import carry_dtype
 
 
 class LinearFlow(NamedTuple):
@@ -58,7 +59,7 @@ def linear_flow(weight, lags: Sequence[int]) -> LinearFlow:
 
     Raises:
         TypeError: `weight` is not real floating point.
-        ValueError: there are no lags, or one is below 0.
+        ValueError: it is no square matrix of finite numbers; there are no lags, or one is below 0.
 
     Example:
         >>> found = linear_flow(jnp.array([[0.9, 10.0], [0.0, 0.9]]), range(101))
@@ -69,6 +70,12 @@ def linear_flow(weight, lags: Sequence[int]) -> LinearFlow:
     weight = jnp.asarray(weight)
     if not jnp.issubdtype(weight.dtype, jnp.floating):
         raise TypeError(f"linear_flow: `weight` must be real floating point, got {weight.dtype}. Convert it.")
+    weight = weight.astype(carry_dtype(weight.dtype))
+    if weight.ndim != 2 or weight.shape[0] != weight.shape[1] or not jnp.isfinite(weight).all():
+        raise ValueError(
+            f"linear_flow: `weight` must be a square matrix of finite numbers, got shape {weight.shape}"
+            f"{'' if jnp.isfinite(weight).all() else ' with inf or NaN'}."
+        )
     lags = whole_lags("linear_flow", lags)
     eigenvalues = np.linalg.eigvals(np.asarray(weight, np.float64))
     frobenius = float(np.linalg.norm(np.asarray(weight, np.float64)))

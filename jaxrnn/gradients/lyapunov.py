@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.graded import qr_zeros_last
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, or_nan, recurrence, refuse_nan, run
 
 Direction = Literal["forward", "adjoint"]
 
@@ -24,7 +24,8 @@ class LyapunovSpectrum(NamedTuple):
 
     `standard_error` is that of the mean over about sqrt(steps) blocks of time; `drift` is the mean of the second half
     less that of the first; both are inf where fewer than four steps are left, which tell nothing. An exponent is -inf
-    where a direction is lost altogether.
+    where a direction is lost altogether: taken away by rows or columns of zeros in the Jacobians, as by a relu that is
+    off. Where rank is lost otherwise it has the size of rounding errors.
     """
 
     exponents: Float[Array, "*batch count"]
@@ -106,7 +107,7 @@ def mean_log_determinant(cell, params: PyTree, xs: PyTree, transient: int | None
     trajectory, _ = run(cell, params, xs)
     found = _log_determinants(cell, len(batch_shape), params, trajectory)[..., transient:].mean(axis=-1)
     refuse_nan("mean_log_determinant", found, trajectory)
-    return found
+    return or_nan(found, trajectory, len(batch_shape), 0)
 
 
 def kaplan_yorke_dimension(exponents: Float[Array, "*batch count"]) -> Float[Array, "*batch"]:
@@ -115,10 +116,15 @@ def kaplan_yorke_dimension(exponents: Float[Array, "*batch count"]) -> Float[Arr
     0 where the largest exponent is negative; the number of exponents where their whole sum is positive, and then a
     lower bound if some were left out. Source: Kaplan & Yorke (1979).
 
+    Raises:
+        ValueError: there is no axis of exponents.
+
     Example:
         >>> print(f"{kaplan_yorke_dimension(jnp.array([0.419, -1.623])):.3f}")  # the Henon map
         1.258
     """
+    if jnp.ndim(exponents) == 0:
+        raise ValueError("kaplan_yorke_dimension: `exponents` must have an axis of exponents, got one number.")
     return _dimension(exponents)
 
 
@@ -173,7 +179,7 @@ def _spectrum(owner: str, direction: Direction, cell, params, xs, count, transie
     growth = _growth(cell, len(batch_shape), direction, int(count), params, trajectory)  # (*batch, time, count)
     found = _statistics(growth[..., transient:, :])
     refuse_nan(owner, found.exponents, trajectory)
-    return found
+    return or_nan(found, trajectory, len(batch_shape), 0)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
 from jaxrnn.gradients.adjoint import Loss, check_losses
 from jaxrnn.gradients.scaled import Scaled, add, log_norm, scaled, square_norm
-from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, or_nan, recurrence, refuse_nan, run
 from jaxrnn.numerics import cast, real_dtype
 
 _BOUND = 1e-20  # the released code leaves adjoints out whose squared norm is below this
@@ -73,7 +73,8 @@ def omega(cell, params: PyTree, xs: PyTree, loss: Loss) -> LossAndOmega:
     trajectory, losses, d_ys = _forward("omega", cell, params, xs, loss)
     if d_ys.shape[0] == 0:
         return LossAndOmega(losses, jnp.zeros(losses.shape, real_dtype(trajectory.carries)))
-    return LossAndOmega(losses, jnp.sum(_deviations(cell, params, trajectory, d_ys), axis=0))
+    found = jnp.sum(_deviations(cell, params, trajectory, d_ys), axis=0)
+    return LossAndOmega(losses, or_nan(found, trajectory, losses.ndim, 0))
 
 
 def omega_immediate(cell, params: PyTree, xs: PyTree, loss: Loss) -> LossAndOmega:
@@ -171,7 +172,8 @@ def _immediate(name: str, cell, params, xs, loss, power: int) -> tuple[Array, Sc
     if d_ys.shape[0] == 0:
         nothing = jnp.zeros(d_ys.shape[:-1], real_dtype(trajectory.carries))
         return losses, Scaled((nothing[..., None],), nothing.astype(jnp.int32)), nothing
-    return losses, *_immediate_deviations(cell, power, params, *fixed)
+    adjoints, deviations = _immediate_deviations(cell, power, params, *fixed)
+    return losses, adjoints, or_nan(deviations, trajectory, losses.ndim, 1)
 
 
 def _deviation(adjoint: PyTree, moved: PyTree, rank: int, power: int = 1) -> Float[Array, "*batch"]:

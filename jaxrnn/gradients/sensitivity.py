@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, or_nan, recurrence, refuse_nan, run
 from jaxrnn.numerics import cast, real_dtype
 
 
@@ -57,7 +57,7 @@ def sensitivity(cell, params: PyTree, xs: PyTree) -> Sensitivity:
     trajectory, _ = run(cell, params, xs)
     found = _squares(cell, len(batch_shape), params, xs, trajectory)
     refuse_nan("sensitivity", found, trajectory)
-    return found
+    return or_nan(found, trajectory, len(batch_shape), 1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -119,6 +119,12 @@ def checked_inputs(cell: Cell, params: PyTree, xs: PyTree) -> tuple[PyTree, tupl
     batch_shape = validation.check_inputs(xs)
     validation.check_params(type(cell).__name__, params, _dtype_of(xs))
     validation.check_fit(cell, params, xs)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(lambda: cell.init_carry((), _dtype_of(xs))))}
+    if not all(jnp.issubdtype(kind, jnp.inexact) for kind in kinds):
+        raise TypeError(
+            f"{type(cell).__name__}: a carry that gradients travel through must hold real or complex floating-point "
+            f"numbers alone, got {', '.join(sorted(map(str, kinds)))}. Count in floating point, or in an input."
+        )
     return xs, batch_shape
 
 
@@ -163,6 +169,19 @@ def refuse_nan(owner: str, measured: PyTree, trajectories: Trajectory | Sequence
             f"{owner}: the derivative of a step, or of `loss`, is infinite or not a number though every state is "
             "finite. Look for a function at a point where it has no derivative, such as sqrt or a norm at zero."
         )
+
+
+def or_nan(measured: PyTree, trajectory: Trajectory, rank: int, lead: int) -> PyTree:
+    """NaN in the place of what was measured of a sample whose run is not finite, `lead` axes before those of the batch.
+
+    For compiled functions, inside which nothing can be raised.
+    """
+    finite = is_finite(trajectory, rank)
+
+    def leaf(x):
+        return jnp.where(finite.reshape((1,) * lead + finite.shape + (1,) * (x.ndim - lead - rank)), x, jnp.nan)
+
+    return jax.tree.map(leaf, measured)
 
 
 def is_finite(trajectory: Trajectory, rank: int) -> Bool[Array, "*batch"]:

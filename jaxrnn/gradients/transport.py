@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.graded import Graded, identity, log_singular_values, times_left
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
-from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, recurrence, refuse_nan, run
+from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, or_nan, recurrence, refuse_nan, run
 
 
 class Transport(NamedTuple):
@@ -76,9 +76,9 @@ def transport(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = Non
     apart stand side by side. One pass of QR, O(time * state^3), and O(state^3) for each lag: meant for states up to
     a few hundred. For larger ones see `extreme_transport`. All singular values near 1 is dynamical isometry.
 
-    A value is -inf, exactly 0, where a Jacobian has rows or columns of zeros, as where a relu is off. A matrix of low
-    rank without them, as of equal rows, comes out with values of the size of rounding errors instead. It is not made to
-    be differentiated.
+    A value is -inf, exactly 0, where rows or columns of zeros in the Jacobians take a direction away, as a relu that is
+    off does. Where rank is lost otherwise, as by equal rows or by zeros inside a sparse matrix, it has the size of
+    rounding errors instead. It is not made to be differentiated.
 
     Args:
         cell: Any Cell, or a Stack, whose state is that of all its layers.
@@ -108,7 +108,7 @@ def transport(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = Non
     trajectory, _ = run(cell, params, xs)
     logs = _log_values(cell, len(batch_shape), lags, params, trajectory)
     refuse_nan("transport", logs, trajectory)
-    return Transport(jnp.array(lags), logs)
+    return Transport(jnp.array(lags), or_nan(logs, trajectory, len(batch_shape), 1))
 
 
 def histogram(found: Transport, bins: int = 40) -> Histogram:

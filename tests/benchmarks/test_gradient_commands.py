@@ -10,14 +10,22 @@ from benchmarks.turns import in_turn, quartiles
 
 
 def test_cost_writes_all_files(tmp_path, monkeypatch):
-    cells = gradient_cost.cells
-    monkeypatch.setattr(gradient_cost, "cells", lambda sizes: {"GRU": cells(sizes)["GRU"]})
+    monkeypatch.setattr(gradient_cost, "CELLS", {"GRU": gradient_cost.CELLS["GRU"]})
     assert gradient_cost.main(["--smoke", "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {f"gradient_cost.{kind}" for kind in ("json", "md", "png")}
     content = json.loads((tmp_path / "gradient_cost.json").read_text())
-    assert [row["what"].split()[0] for row in content["rows"]] == ["lag", "the", "monitored"]
+    assert [row["what"].split()[0] for row in content["rows"]] == ["lag", "the", *["monitored"] * 3]
     assert all(np.isfinite(row["ratio"]).all() and min(row["ratio"]) > 0 for row in content["rows"])
     assert content["spectrum"]["exponents"] == 4 and content["spectrum"]["first_s"] > 0
+
+
+def test_what_costs_more_than_it_may_is_told():
+    row = {"cell": "GRU", "what": "monitored / plain step, 4 steps", "ratio": [1.1, 1.2, 1.3]}
+    curve = {"cell": "GRU", "what": "lag curve / gradient", "ratio": [1.1, 1.2, 1.3]}
+    spectrum = {"exponents": 4, "steps": 20, "first_s": 30.0}
+    assert gradient_cost.beyond({"rows": [curve], "spectrum": spectrum | {"first_s": 3.0}}) == []
+    told = gradient_cost.beyond({"rows": [row, curve], "spectrum": spectrum})
+    assert told == ["GRU, monitored / plain step, 4 steps: 1.20, at most 1.15", "spectrum: 30.0 s, at most 20"]
 
 
 def test_programs_run_in_turn():
@@ -32,7 +40,8 @@ def test_report_of_a_sentence(tmp_path):
     assert gradient_report.main(["--smoke", "--sentence", "to be or", "--out", str(tmp_path)]) == 0
     data = json.loads((tmp_path / "report.json").read_text())
     assert set(data["cells"]) == {"GRU"} and data["settings"]["sentence"] == "to be or"
-    assert data["heatmaps"][0]["x_labels"] == list("to␣be␣or")
+    labels = {part["title"]: part["x_labels"] for part in data["heatmaps"]}
+    assert labels["GRU: update gate"] == list("to␣be␣or")
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 

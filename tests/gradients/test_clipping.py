@@ -113,6 +113,8 @@ def test_clipped_away_and_clipping_that_reads_parameters():
 
 
 def test_what_is_no_gradient_is_refused(without_type_checks):
+    with pytest.raises(TypeError, match=r"`clip` must be a transformation of Optax, got 1.0. .*clip_by_global_norm"):
+        clipping(gradient(), 1.0)
     with pytest.raises(TypeError, match="must be floating point, got int32"):
         clipping(jnp.arange(3, dtype=jnp.int32), optax.clip(1.0))
     for empty in ((), jnp.zeros((0, 3))):

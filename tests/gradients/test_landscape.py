@@ -128,9 +128,12 @@ def test_complex_parameters():
 
 
 def test_errors():
+    with pytest.raises(ValueError, match="curvature: `direction` must not be zero"):
+        curvature(lambda p: jnp.sum(p**2), jnp.ones(2), jnp.zeros(2))
+    np.testing.assert_allclose(one_unit_error(5.0, -2.6), one_unit_error(jnp.asarray(5.0), jnp.asarray(-2.6)))
     with pytest.raises(FloatingPointError, match="the gradient has length 0.0, so no direction"):
         gradient_direction(lambda p: jnp.sum(p**2), jnp.zeros(2))
-    with pytest.raises(ValueError, match="`points` must be at least 2 and `extent` above 0, got 1 and 1.0"):
+    with pytest.raises(ValueError, match="`points` must be a whole number of at least 2 and .*, got 1 and 1.0"):
         loss_slice(lambda p: p.sum(), jnp.zeros(2), (jnp.ones(2), jnp.ones(2)), 1.0, 1)
     with pytest.raises(ValueError, match="`iterations` must be at least 1"):
         top_hessian_direction(lambda p: p.sum(), jnp.zeros(2), KEY, 0)

@@ -92,3 +92,7 @@ def test_errors_and_a_matrix_of_zeros():
     for weight in (jnp.array([[0.9j]]), jnp.eye(2, dtype=jnp.int32)):
         with pytest.raises(TypeError, match="`weight` must be real floating point, got"):
             linear_flow(weight, (1,))
+    for weight in (jnp.ones((2, 3)), jnp.full((2, 2), jnp.nan)):
+        with pytest.raises(ValueError, match="`weight` must be a square matrix of finite numbers, got shape"):
+            linear_flow(weight, (1,))
+    assert linear_flow(jnp.eye(2, dtype=jnp.bfloat16), (1,)).log_norm.tolist() == [0.0]

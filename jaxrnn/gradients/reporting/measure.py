@@ -85,7 +85,8 @@ def measure(
         title=title,
         subtitle=(
             f"Gradients by the whole state over {time} steps, {xs.shape[1]} sequences; line: median, "
-            "band: 10% to 90% of the sequences. A cell carries what keeps 10^-3 of its size or more."
+            "band: 10% to 90% of the sequences. A cell carries where a tenth or more is left, faintly where a "
+            "thousandth is."
         ),
         cells=styles_of(list(networks)),
         charts=tuple(chart for chart in drawn if chart.series),

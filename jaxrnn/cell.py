@@ -123,9 +123,7 @@ class GatedCell(Cell):
     hidden_size: int
     gates: ClassVar[int]
     carry_type: ClassVar[type] = HiddenCarry
-    keep_gate: ClassVar[int | None] = None  # the gate that keeps the memory, for bias initialisers
     write_gate: ClassVar[int | None] = None  # the gate that admits to the memory
-    gate_names: ClassVar[tuple[str, ...]] = ()  # what the literature calls each, for whoever looks at them
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()

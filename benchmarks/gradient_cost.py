@@ -140,7 +140,7 @@ def monitored_row(name: str, cell: jaxrnn.Cell, params, xs, runs: int) -> dict[s
         found = Monitor().value_and_grad(lambda p, watch: loss_fn(p, watch, xs), params, jnp.int32(0))
         return found.loss, found.gradient, found.quantities
 
-    what = f"monitored / plain step, {xs.shape[0]} steps of {cell.output_size}"
+    what = f"monitored / plain step, {xs.shape[0]} steps, batch {xs.shape[1]}"
     return pair(name, what, plain, monitored, (params, xs), runs)
 
 

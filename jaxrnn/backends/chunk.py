@@ -104,13 +104,17 @@ def _weight_adjoint(inputs, adjoints):
 
 def _project_adjoint(cell: GatedCell, params, steps: Steps, du, extra):
     """Cotangents of the parameters and of xs by way of `project`; du of all gates joined, and of what else u holds."""
-    if type(cell).project is not GatedCell.project:
+    projected = cell.projected(steps.xs)
+    if projected is None:
         _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
         return project_vjp((*_part_gates(du, cell.gates), *extra))
-    d_input = _weight_adjoint(zero_unless(steps.active, steps.xs), du.astype(steps.dtype))
+    d_input = _weight_adjoint(zero_unless(steps.active, projected), du.astype(steps.dtype))
     d_bias = jnp.sum(du, axis=tuple(range(du.ndim - 1)))
-    d_xs = zero_unless(steps.active, matmul(du, params.input.T)).astype(steps.dtype)
-    return jax.tree.map(lambda _: None, params)._replace(input=d_input, bias=d_bias), d_xs
+    d_params = jax.tree.map(lambda _: None, params)._replace(input=d_input, bias=d_bias)
+    if projected is steps.xs:
+        return d_params, zero_unless(steps.active, matmul(du, params.input.T)).astype(steps.dtype)
+    _, project_vjp = jax.vjp(lambda x: project(cell, params, steps._replace(xs=x)), steps.xs)
+    return d_params, project_vjp((*_part_gates(du, cell.gates), *extra))[0]
 
 
 def _recurrent_adjoint(hs, dv, recurrent, gates: int):

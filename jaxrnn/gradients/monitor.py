@@ -78,8 +78,9 @@ class Monitor:
         trainer = jaxrnn.train.Trainer(loss_fn, optax.adam(1e-3), monitor=Monitor(every=10))
 
     The adjoints are those that backpropagation makes, on the backend of the run: nothing is computed twice, and what
-    underflows in training is 0 here too (see `adjoint_norms` for the logarithmic scale). At steps that do not act
-    they are told as 0, and those of 16-bit inputs come with the precision of the inputs.
+    underflows in training is 0 here too (see `adjoint_norms` for the logarithmic scale); so may be what comes within
+    three decades of the ends of float32. At steps that do not act they are told as 0, and those of 16-bit inputs come
+    with the precision of the inputs.
 
     Fields:
         quantities: Functions of an Observation to any pytree of floating-point arrays, told by their names.

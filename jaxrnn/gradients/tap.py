@@ -4,7 +4,6 @@ A tap is an array of zeros (time, *batch, 1) that enters every step and changes 
 to be the norm of the adjoint that passes the step, which backpropagation has at hand anyway.
 """
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +14,8 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.stochastic.wrapper import GatedWrapper, Wrapper
+
+_SCALE = 2.0**54
 
 
 class WithTap(NamedTuple):
@@ -35,14 +36,17 @@ def _forward(state, tap):
 
 
 def _backward(tap, adjoint):
+    leaves = [jnp.abs(leaf) if jnp.iscomplexobj(leaf) else leaf for leaf in jax.tree.leaves(adjoint)]
     rank = tap.ndim - 1
-    leaves = [jnp.abs(leaf) for leaf in jax.tree.leaves(adjoint)]
     leaves = [leaf.reshape(*leaf.shape[:rank], math.prod(leaf.shape[rank:])) for leaf in leaves]
-    # Divided by the largest entry, so that no square leaves the range of the floats that the adjoint itself is in.
-    peak = functools.reduce(jnp.maximum, [jnp.max(leaf, axis=-1, keepdims=True) for leaf in leaves])
-    safe = jnp.where((peak > 0) & (peak < jnp.inf), peak, 1)
-    square = sum(jnp.sum((leaf / safe) ** 2, axis=-1, keepdims=True) for leaf in leaves)
-    return adjoint, safe * jnp.sqrt(square)
+
+    def norm(scale: float):
+        squares = sum(jnp.sum((leaf * scale) ** 2, axis=-1, keepdims=True) for leaf in leaves)
+        return jnp.sqrt(squares) / scale
+
+    # Squares leave the range of the floats long before norms do: two scales reach within three decades of its ends.
+    small, large = norm(_SCALE), norm(1 / _SCALE)
+    return adjoint, jnp.where(small < 256, small, large)
 
 
 read_adjoint.defvjp(_forward, _backward)
@@ -75,6 +79,9 @@ class _GatedTapped(_Tapped, GatedWrapper):
 
     def project(self, params, xs):
         return *self.cell.project(params, xs.xs), xs.tap
+
+    def projected(self, xs):
+        return self.cell.projected(xs.xs)
 
     def update(self, pointwise, carry, u, v):
         return read_adjoint(self.cell.update(pointwise, carry, u[:-1], v), u[-1])

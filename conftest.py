@@ -1,5 +1,6 @@
 """Strict JAX for tests and docstrings alike: 64 bits, no silent promotion, every run the same. Imports no jaxrnn."""
 
+import collections
 import os
 
 import hypothesis
@@ -16,6 +17,23 @@ if jax.__version_info__ < (0, 11):  # later versions know no such flag, and end 
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=12)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--half", type=int, choices=(0, 1), help="of the variants of a test every other one, from this on")
+
+
+def pytest_collection_modifyitems(config, items):
+    """With --half every test still runs, on every cell where it has two variants or more for each."""
+    half = config.getoption("--half")
+    if half is None:
+        return
+    variants = collections.defaultdict(list)
+    for item in items:
+        variants[item.nodeid.partition("[")[0]].append(item)
+    left_out = {item for group in variants.values() if len(group) > 1 for item in group[1 - half :: 2]}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,7 +1,7 @@
 """A report on how gradients travel through cells: an interactive page, pictures, tables, and findings in words.
 
 Command:  python -m benchmarks.gradient_report
-Runtime:  75 seconds on 2 cores; --smoke a minute, nearly all of it compiling
+Runtime:  2 minutes on 2 cores; --smoke 20 seconds, nearly all of it compiling and drawing
 Expected: report.html, .png, .svg, .pdf, .json and .md, and pictures of heat maps and gates, in one folder
 """
 

@@ -31,7 +31,7 @@ from jaxrnn.gradients.reporting.styles import styles_of
 from jaxrnn.gradients.reporting.write import write_report
 from tests.browser import browser
 
-NASTY = "</script><b>Jordan</b> & \u2028 $x$"
+NASTY = "</script><b>Jordan</b> & \u2028 $x\\y$"
 CELLS = ("Elman", "LSTM-forget-1", "GRU", NASTY)
 LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
 
@@ -247,20 +247,22 @@ def test_a_network_without_gradient_is_left_out_and_told():
     assert charts["lag"] == charts["share"] == ["alive"] and "length" not in charts
 
 
-def test_errors(tmp_path):
+def test_errors(tmp_path, without_type_checks):
     xs = jnp.zeros((16, 4, 2), jnp.float32)
     cell = GRU(3)
     networks = {"GRU": (cell, cell.init(jax.random.key(0), 2))}
     for arguments, words in [
-        (({}, xs), "`networks` holds none"),
+        (({}, xs), "`networks` must be a dict of names to .cell, parameters., got {}"),
+        (({1: networks["GRU"]}, xs), "`networks` must be a dict of names"),
+        ((networks, xs[:, :0]), "at least 8 steps and one sequence"),
         ((networks, xs[:, 0]), r"`xs` must be \(time, batch, features\) of at least 8 steps"),
     ]:
         with pytest.raises(ValueError, match=words):
             report(*arguments, tmp_path / "new")
     twice = {"GRU": networks["GRU"], "gru": networks["GRU"]}
-    with pytest.raises(ValueError, match="names that differ in more than their case"):
+    with pytest.raises(ValueError, match="names that differ in more than case, spaces and dashes"):
         report(twice, xs, tmp_path / "new")
-    with pytest.raises(ValueError, match="`lengths` must lie from 2 to the 16 steps"):
+    with pytest.raises(ValueError, match="`lengths` must be whole numbers from 2 to the 16 steps"):
         report(networks, xs, tmp_path / "new", lengths=(4, 17))
     with pytest.raises(ValueError, match="`tokens` must name each of the 16 steps"):
         report(networks, xs, tmp_path / "new", tokens=["a"])

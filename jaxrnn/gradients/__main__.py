@@ -19,7 +19,7 @@ from jaxrnn.cells import GRU, LSTM, Elman
 from jaxrnn.files import text, write_all
 from jaxrnn.gradients.adjoint import adjoint_norms
 from jaxrnn.gradients.decay import decay_fit
-from jaxrnn.gradients.findings import describe_decay
+from jaxrnn.gradients.findings import MEANING, describe_decay
 from jaxrnn.gradients.statistics import median
 from jaxrnn.gradients.terminal import plot
 
@@ -64,11 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.out is not None and settings.out.exists() and not settings.out.is_dir():
         parser.error(f"--out: must be a folder, got the file {settings.out}")
     found = curves(settings.length, settings.hidden_size, settings.seed)
-    sentences = ["A cell carries where a tenth or more is left, faintly where a thousandth is.\n"]
-    sentences += [describe_decay(name, curve, decay_fit(jnp.asarray(curve))) for name, curve in found.items()]
+    sentences = [describe_decay(name, curve, decay_fit(jnp.asarray(curve))) for name, curve in found.items()]
     picture = plot(found, width=min(shutil.get_terminal_size().columns, 100))
     page = "\n\n".join(
-        ["||dL/ds_t||, the gradient by the state, over the steps back from the loss", picture, "\n".join(sentences)]
+        [
+            "||dL/ds_t||, the gradient by the state, over the steps back from the loss",
+            picture,
+            "\n".join([*sentences, MEANING]),
+        ]
     )
     print(f"\n{page}\n\nYour own cell: jaxrnn.gradients.adjoint_norms(cell, params, xs, loss)")
     if settings.out is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxrnn.gradients.decay import DecayFit
 
 CARRIES, FAINTLY = 0.1, 1e-3  # of the gradient at lag 0 must be left for a cell to be said to carry that far
+MEANING = "A cell carries where a tenth or more is left, faintly where a thousandth is."
 
 
 def describe_decay(label: str, log_norms: np.ndarray, fit: DecayFit) -> str:

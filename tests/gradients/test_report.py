@@ -212,7 +212,7 @@ def test_report_of_networks(tmp_path):
     np.testing.assert_allclose(np.array(spread["values"]).sum(axis=0), 1, atol=1e-5)
     titles = [table["title"] for table in data["tables"]]
     assert len(titles) == 6 and any(title.startswith("Bounds") for title in titles)
-    assert len(data["findings"]) == 2 and data["findings"][0].startswith("LSTM: ")
+    assert len(data["findings"]) == 3 and data["findings"][0].startswith("LSTM: ")
     lag = next(chart for chart in data["charts"] if chart["id"] == "lag")["series"][0]
     cell, params = networks["LSTM"]
     exact = np.asarray(median(adjoint_norms(cell, params, xs, last_output), 1))[::-1] / np.log(10)

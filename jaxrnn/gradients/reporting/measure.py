@@ -13,7 +13,7 @@ from jaxrnn.gradients.activity import activations, memory_rates
 from jaxrnn.gradients.adjoint import Loss, adjoint_norms, adjoint_parts
 from jaxrnn.gradients.bounds import step_bound
 from jaxrnn.gradients.contributions import contributions
-from jaxrnn.gradients.findings import describe_decay
+from jaxrnn.gradients.findings import MEANING, describe_decay
 from jaxrnn.gradients.jacobian import to_vector
 from jaxrnn.gradients.lyapunov import lyapunov_spectrum
 from jaxrnn.gradients.reporting import charts, heatmaps, tables
@@ -85,14 +85,13 @@ def measure(
         title=title,
         subtitle=(
             f"Gradients by the whole state over {time} steps, {xs.shape[1]} sequences; line: median, "
-            "band: 10% to 90% of the sequences. A cell carries where a tenth or more is left, faintly where a "
-            "thousandth is."
+            "band: 10% to 90% of the sequences."
         ),
         cells=styles_of(list(networks)),
         charts=tuple(chart for chart in drawn if chart.series),
         heatmaps=tuple(maps),
         tables=tuple(told),
-        findings=tuple(describe_decay(name, found.middle, found.fit) for name, found in longest.items()),
+        findings=(*(describe_decay(name, found.middle, found.fit) for name, found in longest.items()), MEANING),
         settings=dict(settings),
         provenance={
             "python": platform.python_version(),

@@ -3,7 +3,8 @@
 Command:  python -m benchmarks.gradient_cost
 Runtime:  4 minutes on 2 cores; --smoke half a minute
 Expected: gradient_cost.md, .json and .png in one folder; a lag curve at most 1.5 times the gradient, a monitored step
-          at most 1.15 times a plain one, by the median; a spectrum of 128 exponents over 2,000 steps below 20 s.
+          at most 1.15 times a plain one, by the median; memory of a curve at most 2.1 times that over half the steps;
+          a spectrum of 128 exponents over 2,000 steps below 20 s.
           What is beyond these is told at the end, and the exit code is 1; of tiny sizes nothing is told
 Method:   two programs run in turn, and each ratio is formed within one turn; temporary memory is what XLA plans.
 """
@@ -31,6 +32,8 @@ from jaxrnn import files
 from jaxrnn.gradients import Monitor, adjoint_norms, lyapunov_spectrum
 
 CURVE_LIMIT, MONITOR_LIMIT, SPECTRUM_LIMIT = 1.5, 1.15, 20.0
+MEMORY_LIMIT = 2.1  # times that of half the steps: linear in the steps
+CURVE, HALF = "lag curve / gradient", "the same, half the steps"
 
 
 class Shape(NamedTuple):
@@ -122,8 +125,8 @@ def curve_rows(name: str, cell: jaxrnn.Cell, params, xs, runs: int) -> Iterator[
     def curve(params, xs):
         return adjoint_norms(cell, params, xs, per_sample)
 
-    yield pair(name, "lag curve / gradient", gradient, curve, (params, xs), runs)
-    yield pair(name, "the same, half the steps", gradient, curve, (params, xs[: xs.shape[0] // 2]), runs)
+    yield pair(name, CURVE, gradient, curve, (params, xs), runs)
+    yield pair(name, HALF, gradient, curve, (params, xs[: xs.shape[0] // 2]), runs)
 
 
 def monitored_row(name: str, cell: jaxrnn.Cell, params, xs, runs: int) -> dict[str, Any]:
@@ -187,6 +190,11 @@ def beyond(content: dict[str, Any]) -> list[str]:
         limit = limits.get(row["what"].split()[0], CURVE_LIMIT)
         if row["ratio"][1] > limit:
             told.append(f"{row['cell']}, {row['what']}: {row['ratio'][1]:.2f}, at most {limit}")
+    curves = {what: [row for row in content["rows"] if row["what"] == what] for what in (CURVE, HALF)}
+    for whole, half in zip(*curves.values(), strict=True):
+        if whole["other_mib"] > MEMORY_LIMIT * half["other_mib"]:
+            mib = f"{whole['other_mib']} MiB against {half['other_mib']} over half the steps"
+            told.append(f"{whole['cell']}, memory of a lag curve: {mib}, at most {MEMORY_LIMIT} times as much")
     if content["spectrum"]["first_s"] > SPECTRUM_LIMIT:
         told.append(f"spectrum: {content['spectrum']['first_s']} s, at most {SPECTRUM_LIMIT:g}")
     return told

@@ -30,11 +30,11 @@ from rich.console import Console
 
 from benchmarks.command import check_at_least, check_seed, command, progress, ready_folder
 from experiments import output
-from experiments.cliff_figure import draw, to_markdown
+from experiments.cliff_figure import THRESHOLD, draw, to_markdown
 from jaxrnn.gradients import clipping, curvature, one_unit_error, one_unit_state
 
 WEIGHT, LINE, STARTS = 5.2, (-2.6, -2.4), 4001  # where descents begin
-RATE, THRESHOLD = 0.02, 0.1  # the learning rate, and the norm that gradients are clipped to
+RATE = 0.02  # the learning rate
 WEIGHTS, BIASES = (4.4, 5.6), (-3.2, -2.2)
 
 

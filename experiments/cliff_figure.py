@@ -10,7 +10,8 @@ from benchmarks.figure import FONTS, GREY, INK
 from experiments import output
 from jaxrnn.files import markdown_table
 
-PATHS = (("plain", "plain descent", "#D55E00", "o"), ("clipped", "clipped to norm 0.1", "#0072B2", "s"))
+THRESHOLD = 0.1  # the norm that gradients are clipped to
+PATHS = (("plain", "plain descent", "#D55E00", "o"), ("clipped", f"clipped to norm {THRESHOLD:g}", "#0072B2", "s"))
 
 
 def to_markdown(results: dict[str, Any]) -> str:

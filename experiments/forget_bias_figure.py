@@ -1,5 +1,6 @@
 """Table and figure of the half-lives by forget bias, drawn from what stands in their results.json."""
 
+import math
 from typing import Any
 
 import matplotlib
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.figure import FONTS, GREY, INK
 from experiments import output
 from jaxrnn.files import markdown_table
+from jaxrnn.gradients.findings import SINGLE_RATE
 from jaxrnn.tasks import Copy
 
 HEADINGS = ("forget bias", "predicted", "measured", "own path", "trained, measured", "trained, own path", "loss")
@@ -17,9 +19,15 @@ DASHES = ((0, (1, 1.2)), (0, (3, 1.5)), (0, (6, 1.5)), (0, (6, 1.5, 1, 1.5)), "-
 SERIES = (  # label, value, marker, colour, to which side
     ("predicted from the bias", lambda part: part["predicted"], "_", INK, 0.0),
     ("own path of a unit, at the start", lambda part: part["before"]["own_path"], "s", "#009E73", -0.2),
-    ("measured at the start", lambda part: part["before"]["measured"], "o", "#56A8DC", 0.0),
-    ("measured after training", lambda part: part["after"]["measured"], "D", "#D55E00", 0.2),
+    ("measured at the start", lambda part: _decaying(part["before"]), "o", "#56A8DC", 0.0),
+    ("measured after training", lambda part: _decaying(part["after"]), "D", "#D55E00", 0.2),
 )
+
+
+def _decaying(stage: dict[str, Any]) -> float | None:
+    """The half-life, if the norm decays, and at a single rate."""
+    rate, r_squared = stage["rate"], stage["r_squared"]
+    return -math.log(2) / rate if rate is not None and rate < 0 and r_squared >= SINGLE_RATE else None
 
 
 def _steps(value: float | None) -> str:
@@ -35,13 +43,12 @@ def to_markdown(results: dict[str, Any]) -> str:
     for name, part in results["parts"].items():
         ends = [run[-1] for run in part["losses"]]
         loss = ", ".join("not finite" if end is None else f"{end:.4f}" for end in ends)
-        columns = [
-            part["before"]["measured"],
-            part["before"]["own_path"],
-            part["after"]["measured"],
-            part["after"]["own_path"],
+        stages = [
+            cell
+            for stage in (part["before"], part["after"])
+            for cell in (output.half_life(stage["rate"], stage["r_squared"]), _steps(stage["own_path"]))
         ]
-        rows.append((name, _steps(part["predicted"]), *map(_steps, columns), loss))
+        rows.append((name, _steps(part["predicted"]), *stages, loss))
     words = (
         f"Half-lives in steps of an LSTM with {settings['hidden_size']} units on the copying problem with a delay of "
         f"{settings['delay']} steps, before and after {settings['updates']} updates of {settings['batch']} sequences "
@@ -87,7 +94,7 @@ def draw(results: dict[str, Any]) -> Figure:
     handles, labels = middle.get_legend_handles_labels()
     figure.legend(handles, labels, loc="center", bbox_to_anchor=(0.69, 0.8), ncols=6, frameon=False, fontsize=11.5)
     figure.text(0.72, 0.03, "Dashed: answering without memory.", fontsize=11, color=GREY)
-    figure.text(0.06, 0.03, "Where a mark is missing the norm does not decay.", fontsize=11, color=GREY)
+    figure.text(0.06, 0.03, "Where a mark is missing the norm grows, or has no single rate.", fontsize=11, color=GREY)
     return figure
 
 

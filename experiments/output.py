@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rich.console import Console
 from benchmarks.environment import machine, versions
 from benchmarks.figure import GREY, save
 from jaxrnn import files
+from jaxrnn.gradients.findings import SINGLE_RATE
 
 
 def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
@@ -61,6 +63,17 @@ def plain(numbers: Any) -> Any:
     if np.ndim(numbers):
         return [plain(part) for part in numbers]
     return float(f"{float(numbers):.5g}") if np.isfinite(numbers) else None
+
+
+def half_life(rate: float | None, r_squared: float | None) -> str:
+    """The half-life, or the time to double, in steps, with the R^2 of the one rate; words where there is none."""
+    if rate is None or r_squared is None:
+        return "no fit"
+    if r_squared < SINGLE_RATE or rate == 0:
+        return f"no single rate (R² {r_squared:.2f})"
+    steps = math.log(2) / abs(rate)
+    number = f"{steps:.{2 if steps < 10 else 1 if steps < 100 else 0}f} (R² {r_squared:.2f})"
+    return number if rate < 0 else f"doubles in {number}"
 
 
 def titled(title: str, subtitle: Sequence[str]) -> Figure:

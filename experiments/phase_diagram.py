@@ -41,8 +41,8 @@ SCALES, VARIANCES = (0.8, 1.2, 1.6, 2.0, 2.5, 3.0), (0.01, 0.05, 0.25, 1.0)
 class Settings:
     """Compares the mean field of tanh networks with gradients measured on a grid of weight and input scales.
 
-    Writes a figure (PNG, SVG), a table and data (JSON) into one folder after each point. Interrupted, the same command
-    goes on with the next one.
+    Writes a figure (PNG, SVG), a table and data (JSON) into one folder after each row of the grid. Interrupted, the
+    same command goes on with the next row.
     """
 
     hidden_size: int = 400
@@ -123,7 +123,7 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
 
 
 def run(settings: Settings, folder: Path, messages: Console) -> None:
-    """Measures one point after the other and writes everything after each."""
+    """Measures one point after the other and writes everything after each row of the grid."""
     results = output.open_results(folder, settings, FIELDS, messages)
     plane = theory(settings)
 

@@ -12,7 +12,7 @@ Expected: half-lives at the start, and after 100 updates: tanh 38 and 2.9 steps,
 The figure of Arjovsky, Shah & Bengio (2016, https://arxiv.org/abs/1511.06464), which shows ||dC/dh_t|| at the start and
 after 100 iterations, for h alone and with cells of one family more: the memory c of an LSTM has a curve of its own.
 tanh has Gaussian recurrent weights of variance 1 / units, orthogonal an orthogonal matrix in front of the same tanh,
-the IRNN relu and the identity (Le, Jaitly & Hinton, 2015). LSTM (forget bias 1) and GRU are as the kit makes them.
+the IRNN relu and the identity (Le, Jaitly & Hinton, 2015). LSTM (forget bias 1) and GRU have their defaults.
 Each curve is the median over all held-out sequences and seeds, its band goes from the 10% to the 90% quantile.
 """
 

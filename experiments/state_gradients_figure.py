@@ -31,20 +31,14 @@ def _ratio(stage: dict[str, Any]) -> str:
     return "exactly 0" if None in ends else f"10^{ends[0] - ends[1]:.1f}"
 
 
-def _half_life(stage: dict[str, Any]) -> str:
-    rate = stage["rate"]
-    if rate is None:
-        return "no fit"
-    return f"{-math.log(2) / rate:.1f}" if rate < 0 else "does not decay"
-
-
 def to_markdown(results: dict[str, Any]) -> str:
     """The table, with what it says."""
     settings, rows = results["settings"], []
     for name, part in results["parts"].items():
         before, after = part["before"], part["after"]
         errors = " → ".join(f"{np.median(np.array(stage['error'], float)):.4f}" for stage in (before, after))
-        rows.append((name, _ratio(before), _ratio(after), _half_life(before), _half_life(after), errors))
+        half_lives = (output.half_life(stage["rate"], stage["r_squared"]) for stage in (before, after))
+        rows.append((name, _ratio(before), _ratio(after), *half_lives, errors))
     words = (
         f"||dL/dh_t|| on the adding problem over {settings['length']} steps, {settings['hidden_size']} units, at the "
         f"start and after {settings['updates']} updates of {settings['batch']} sequences by Adam with learning rate "

@@ -9,8 +9,8 @@ Expected: at 50 steps clipping and Omega solve it with 5 of 5 seeds, after 4,000
     model     50 tanh units in the paper's "smart tanh" initialisation: 15 incoming weights a unit, spectral radius
               0.95, all other weights normal with deviation 0.01; a linear readout of the last state
     training  plain SGD, rate 0.01, batch 20, gradients clipped to a global norm of 1
-    Omega     jaxrnn.gradients.omega_squared, the form of the released code, times 4, which is the paper's factor; the
-              factor in the code is 2
+    Omega     jaxrnn.gradients.omega_squared times 2, the form and the factor of the released code; the paper states
+              another form, `omega`, with a factor of 4
 
 Solved means as in the paper that fewer than 1% of 10,000 fresh sequences are wrong, at one measurement. A run ends
 there; the code of the paper went on until none was wrong, and its log, with factor 2, has 336,000 updates. But there
@@ -73,7 +73,7 @@ class Settings:
     """Learning rate."""
     threshold: float = 1.0
     """Gradients are clipped to this global norm."""
-    strength: float = 4.0
+    strength: float = 2.0
     """Factor of Omega, in the form of the released code."""
     updates: int = 5_000_000
     """The most updates of a run."""
@@ -90,7 +90,7 @@ class Settings:
     out: Path | None = None
     """Folder for the results. Default: scratch/temporal_order."""
     smoke: bool = False
-    """A quick look that all works: 10 steps, 8 units, 2 seeds, 100 updates; replaces these settings."""
+    """A quick look that all works: 10 steps, 16 units, batches of 8, 2 seeds, 100 updates; replaces these settings."""
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,10 @@ from jaxrnn.gradients.mean_field import MeanField as MeanField
 from jaxrnn.gradients.mean_field import critical_weight_scale as critical_weight_scale
 from jaxrnn.gradients.mean_field import mean_field as mean_field
 from jaxrnn.gradients.monitor import Monitor as Monitor
+from jaxrnn.gradients.monitor import Monitored as Monitored
 from jaxrnn.gradients.monitor import Observation as Observation
 from jaxrnn.gradients.monitor import Run as Run
+from jaxrnn.gradients.monitor import Watch as Watch
 from jaxrnn.gradients.monitor import median_log_norms as median_log_norms
 from jaxrnn.gradients.monitor import output_saturation as output_saturation
 from jaxrnn.gradients.monitor import parameter_norms as parameter_norms
@@ -65,6 +67,7 @@ from jaxrnn.gradients.omega import omega_squared as omega_squared
 from jaxrnn.gradients.sensitivity import Sensitivity as Sensitivity
 from jaxrnn.gradients.sensitivity import sensitivity as sensitivity
 from jaxrnn.gradients.statistics import geometric_mean as geometric_mean
+from jaxrnn.gradients.statistics import mean as mean
 from jaxrnn.gradients.statistics import median as median
 from jaxrnn.gradients.statistics import quantile as quantile
 from jaxrnn.gradients.statistics import root_mean_square as root_mean_square

@@ -1,4 +1,4 @@
-"""How far back do gradients reach? Three cells in a terminal, in half a minute, with nothing but JAX.
+"""How far back do gradients reach? Three cells in a terminal, in about ten seconds, with nothing but JAX.
 
 Command:  python -m jaxrnn.gradients
 Expected: a plot in letters and a sentence on each cell; with --out also as decay.txt and, as numbers, decay.csv

@@ -88,6 +88,9 @@ def saturation(activation: Activation) -> Saturation:
 
     `mean_square_slope` is E phi'^2, by which a gradient of random direction shrinks in square at this nonlinearity.
 
+    Source: fractions of saturated gates, Karpathy, Johnson & Fei-Fei (2015, https://arxiv.org/abs/1506.02078), with
+    bounds of 0.1 and 0.9 there.
+
     Raises:
         ValueError: its kind is another.
 
@@ -119,6 +122,8 @@ def memory_rates(cell, params: PyTree, xs: PyTree) -> Float[Array, "*batch units
         cell: A Cell with a `keep_gate` that is a sigmoid of its own, or a LinearCell.
         params: Its parameters, in the dtype of `xs`.
         xs: Inputs (time, *batch, features), or a pytree of such. The sequence starts from `init_carry`.
+
+    Source: the forget gate as a time constant, Tallec & Ollivier (2018, https://arxiv.org/abs/1804.11188).
 
     Raises:
         TypeError: the cell has no such factor, or `xs` is not floating point.

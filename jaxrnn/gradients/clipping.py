@@ -1,6 +1,5 @@
 """What clipping does to a gradient: how much it shortens it, turns it, and weighs the steps of a sequence anew."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -8,7 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxrnn.gradients.scaled import Scaled, scaled, square_norm
+from jaxrnn.gradients.contributions import Contributions
+from jaxrnn.gradients.scaled import Scaled, inner, scaled, square_norm
 from jaxrnn.numerics import carry_dtype, cast
 
 
@@ -66,18 +66,13 @@ def clipping(gradient: PyTree, clip: optax.GradientTransformation, params: PyTre
         >>> print(f"{by_value.norm_after:.3f} {by_value.fraction_clipped:.3f} {by_value.cosine:.3f}")
         1.414 0.667 0.990
     """
-    if not isinstance(clip, optax.GradientTransformation):
-        raise TypeError(
-            f"clipping: `clip` must be a transformation of Optax, got {clip!r}. For a norm of at most c pass "
-            "optax.clip_by_global_norm(c)."
-        )
-    before, after = _both(gradient, clip, params)
+    before, after = _both("clipping", gradient, clip, params)
     long, short = scaled(before, 0), scaled(after, 0)
     norm_before, dtype = _norm(long), _norm(long).dtype
     changed = sum(jnp.sum(a != b, dtype=dtype) for a, b in zip(before, after, strict=True))
     lengths = _length(long), _length(short)
     coefficient = jnp.ldexp(lengths[1] / lengths[0], short.exponent - long.exponent)
-    cosine = _inner(long.mantissa, short.mantissa) / (lengths[0] * lengths[1])
+    cosine = inner(long.mantissa, short.mantissa) / (lengths[0] * lengths[1])
 
     def known(value, at_zero: int):
         return jnp.where(jnp.isfinite(norm_before), jnp.where(norm_before == 0, at_zero, value), jnp.nan).astype(dtype)
@@ -91,7 +86,9 @@ def clipping(gradient: PyTree, clip: optax.GradientTransformation, params: PyTre
     )
 
 
-def clip_shares(contributions: PyTree, clip: optax.GradientTransformation, params: PyTree = None) -> ClipShares:
+def clip_shares(
+    contributions: Contributions | PyTree, clip: optax.GradientTransformation, params: PyTree = None
+) -> ClipShares:
     """How clipping changes what each step's contribution g_t weighs in the gradient g = sum_t g_t.
 
         before_t = <g_t, g> / ||g||^2,    after_t = <q * g_t, g'> / ||g'||^2,    q = g' / g entry by entry
@@ -101,8 +98,8 @@ def clip_shares(contributions: PyTree, clip: optax.GradientTransformation, param
     negative for a step that points away from the sum.
 
     Args:
-        contributions: A pytree of arrays (time, ...), for each step what its unfolded copy of the parameters adds to
-            their gradient.
+        contributions: What each step adds to the gradient of the parameters, from `jaxrnn.gradients.contributions`, or
+            a pytree of arrays (time, ...). Divide the loss as you do in training: clipping by value goes by size.
         clip: As in `clipping`.
         params: As in `clipping`.
 
@@ -111,7 +108,7 @@ def clip_shares(contributions: PyTree, clip: optax.GradientTransformation, param
 
     Raises:
         ValueError: `contributions` holds no entry, or its leaves differ in their first axis.
-        TypeError: `contributions` is not floating point.
+        TypeError: `contributions` is not floating point, or `clip` is not of Optax.
 
     Example:
         >>> contributions = jnp.array([[0.0, 1.0], [8.0, 0.0]])  # the second of two steps fills the large entry
@@ -119,6 +116,8 @@ def clip_shares(contributions: PyTree, clip: optax.GradientTransformation, param
         >>> print([f"{share:.3f}" for share in shares.before], [f"{share:.3f}" for share in shares.after])
         ['0.015', '0.985'] ['0.500', '0.500']
     """
+    if isinstance(contributions, Contributions):
+        contributions = _in_full(contributions)
     times = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(contributions)}
     if len(times) > 1 or () in times:
         raise ValueError(
@@ -126,28 +125,39 @@ def clip_shares(contributions: PyTree, clip: optax.GradientTransformation, param
             "axes. Give the contribution of each step, one after the other along a first axis."
         )
     contributions = jax.tree.map(jnp.asarray, contributions)
-    before, after = _both(jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), contributions), clip, params)
+    before, after = _both("clip_shares", jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), contributions), clip, params)
     steps = _alike(contributions)
     kept = [jnp.where(a == 0, 1, b / jnp.where(a == 0, 1, a)) for a, b in zip(before, after, strict=True)]
 
     def shares(steps, total) -> Float[Array, " time"]:
         unit = scaled(total, 0)
-        inner = jax.vmap(lambda step: _inner(step, unit.mantissa))(steps)
-        return jnp.ldexp(inner / _length(unit) ** 2, -unit.exponent)
+        products = jax.vmap(lambda step: inner(step, unit.mantissa))(steps)
+        return jnp.ldexp(products / _length(unit) ** 2, -unit.exponent)
 
     return ClipShares(shares(steps, before), shares([q * step for q, step in zip(kept, steps, strict=True)], after))
 
 
-def _both(gradient: PyTree, clip: optax.GradientTransformation, params: PyTree) -> tuple[list, list]:
+def _in_full(found: Contributions) -> PyTree:
+    """Contributions as ordinary numbers (time, ...), those too small for the dtype as zeros."""
+    sizes = jnp.exp(found.log_norms)
+    return jax.tree.map(lambda x: sizes.reshape(-1, *(1,) * (x.ndim - 1)).astype(x.dtype) * x, found.directions)
+
+
+def _both(owner: str, gradient: PyTree, clip: optax.GradientTransformation, params: PyTree) -> tuple[list, list]:
     """The leaves of the gradient before and after clipping, all of one dtype."""
+    if not isinstance(clip, optax.GradientTransformation):
+        raise TypeError(
+            f"{owner}: `clip` must be a transformation of Optax, got {clip!r}. For a norm of at most c pass "
+            "optax.clip_by_global_norm(c)."
+        )
     gradient = jax.tree.map(jnp.asarray, gradient)
     for leaf in jax.tree.leaves(gradient):
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise TypeError(
-                f"clipping: the gradient must be floating point, got {leaf.dtype}. Give what jax.grad gives."
+                f"{owner}: the gradient must be floating point, got {leaf.dtype}. Give what jax.grad gives."
             )
     if not sum(leaf.size for leaf in jax.tree.leaves(gradient)):
-        raise ValueError("clipping: the gradient holds no entry. Give what jax.grad gives.")
+        raise ValueError(f"{owner}: the gradient holds no entry. Give what jax.grad gives.")
     wide = jax.tree.map(lambda leaf: cast(leaf, carry_dtype(jnp.finfo(leaf.dtype).dtype)), gradient)
     with jax.numpy_dtype_promotion("standard"):  # Optax is written for it
         clipped, _ = clip.update(wide, clip.init(wide if params is None else params), params)
@@ -168,9 +178,3 @@ def _length(vector: Scaled) -> Float[Array, ""]:
 
 def _norm(vector: Scaled) -> Float[Array, ""]:
     return jnp.ldexp(_length(vector), vector.exponent)
-
-
-def _inner(a: list, b: list) -> Float[Array, ""]:
-    """The inner product over all leaves, of real and imaginary parts as real entries."""
-    parts = [jnp.sum(x.real * y.real + x.imag * y.imag) for x, y in zip(a, b, strict=True)]
-    return functools.reduce(jnp.add, parts)

@@ -62,6 +62,9 @@ def decay_fit(
         above 0 where decay slows down, as in a power law. `power` and `power_r_squared`, the power law.
         All NaN where the window holds fewer than two lags (three for `bend`). A NaN in the window shows as NaN.
 
+    Source: ordinary least squares; exponential against power-law tails, with more care for samples than for curves,
+    Clauset, Shalizi & Newman (2009, https://arxiv.org/abs/0706.1062).
+
     Raises:
         ValueError: the window does not hold two lags of the sequence, or reaches below `floor`; there are no steps.
 

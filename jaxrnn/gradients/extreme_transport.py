@@ -1,20 +1,19 @@
 """The extreme singular values of the transport of large states, by products with vectors alone."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
+from jaxrnn.gradients.statistics import root_mean_square
 from jaxrnn.gradients.trajectory import checked_inputs, or_nan, recurrence, refuse_nan, run
-from jaxrnn.gradients.transport import checked_lags
+from jaxrnn.gradients.transport import checked_lags, log_condition
 
 Product = Callable[[Array], tuple[Array, Array]]
 
@@ -26,6 +25,11 @@ class ExtremeTransport(NamedTuple):
     log_largest: Float[Array, "lags *batch"]
     log_smallest: Float[Array, "lags *batch"]
     log_root_mean_square: Float[Array, "lags *batch"]
+
+    @property
+    def log_condition(self) -> Float[Array, "lags *batch"]:
+        """ln of the condition number, or a lower bound of it while the smallest value has not converged."""
+        return log_condition(self.log_largest, self.log_smallest)
 
 
 def extreme_transport(
@@ -115,7 +119,7 @@ def _extremes(cell: Cell, rank: int, iterations: int, probes: int, params, traje
             count = min(iterations, start.size)
             largest, smallest = _golub_kahan(forward, backward, draws[:count])
             _, grown = lax.map(forward, _unit(draws[iterations:]))
-            return largest, smallest, 0.5 * (logsumexp(2 * grown) - math.log(probes))
+            return largest, smallest, root_mean_square(grown)
 
         return lax.map(at_lag, lags)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrnn.gradients.decay import DecayFit
 
+SINGLE_RATE = 0.5  # R^2 of the exponential from which its half-life is told
 CARRIES, FAINTLY = 0.1, 1e-3  # of the gradient at lag 0 must be left for a cell to be said to carry that far
 MEANING = "A cell carries where a tenth or more is left, faintly where a thousandth is."
 
@@ -44,9 +45,11 @@ def describe_decay(label: str, log_norms: np.ndarray, fit: DecayFit) -> str:
         return f"{label}: falls like lag^{float(fit.power):.1f}, a power law; {amount}: {verdict}."
     if left > 1 and rate > 0:
         return f"{label}: doubles every {_steps(math.log(2) / rate)}, 10^{left:.1f} after {span}: it explodes."
-    if abs(left) < 0.05 or (rate >= 0 and abs(left) < 1):
+    if abs(left) < 0.05:
         return f"{label}: keeps its size; {amount}: {verdict}."
-    if rate < 0:
+    if left > 0:
+        return f"{label}: grows, to {10**left:.2f} of its size after {span}: {verdict}."
+    if rate < 0 and float(fit.r_squared) >= SINGLE_RATE:
         return f"{label}: half-life {_steps(float(fit.half_life))}; {amount}: {verdict}."
     return f"{label}: no single rate; {amount}: {verdict}."
 

@@ -1,6 +1,5 @@
 """The surface of a loss: the cliff of one recurrent unit, slices of any loss, and curvature along directions."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from jax import core, lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn.cell import is_size
+from jaxrnn.gradients.scaled import inner
 
 LossOf = Callable[[PyTree], Array]
 
@@ -21,6 +21,12 @@ def one_unit_state(
     steps: int = 50,
 ) -> Float[Array, "..."]:
     """x after `steps` steps of x <- w sigmoid(x) + b.
+
+    Args:
+        weight: w, of any shape.
+        bias: b, of a shape that goes with it.
+        start: x before the first step. Default: 0.5.
+        steps: How many. Default: 50.
 
     Source: Pascanu, Mikolov & Bengio (2013, https://arxiv.org/abs/1211.5063), figure 6.
 
@@ -44,6 +50,15 @@ def one_unit_error(
 
     Where the start lies on the border between two attractors a step in b or w throws the state from one to the other,
     and the gradient is as large as the border is repelling: multiplier^steps.
+
+    Args:
+        weight: As in `one_unit_state`.
+        bias: As in `one_unit_state`.
+        start: As in `one_unit_state`.
+        steps: As in `one_unit_state`.
+        target: What the last output is to be. Default: 0.7.
+
+    Source: as `one_unit_state`.
 
     Example:
         >>> slope = jax.grad(one_unit_error, argnums=1)(jnp.float32(5.0), jnp.float32(-2.6123))  # at the cliff
@@ -70,6 +85,9 @@ def loss_slice(loss: LossOf, params: PyTree, directions: tuple[PyTree, PyTree], 
         directions: Two pytrees like the parameters, such as `gradient_direction` and `top_hessian_direction`.
         extent: How far to go to either side, in lengths of the directions.
         points: Values along each side; an odd number has the parameters themselves in the middle.
+
+    Source: Goodfellow, Vinyals & Saxe (2015, https://arxiv.org/abs/1412.6544), along one direction; Li et al. (2018,
+    https://arxiv.org/abs/1712.09913), over two.
 
     Raises:
         ValueError: `points` is below 2, or `extent` not above 0.
@@ -136,7 +154,7 @@ def hessian_product(loss: LossOf, params: PyTree, direction: PyTree) -> PyTree:
         >>> hessian_product(lambda p: jnp.sum(p**3), jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])).tolist()
         [6.0, 12.0]
     """
-    return _gradient(lambda p: _inner(_gradient(loss, p), direction), params)
+    return _gradient(lambda p: inner(_gradient(loss, p), direction), params)
 
 
 def _gradient(loss: LossOf, params: PyTree) -> PyTree:
@@ -149,6 +167,13 @@ def curvature(loss: LossOf, params: PyTree, direction: PyTree) -> Float[Array, "
 
     Near a cliff it grows with the gradient, and faster: of a linear unit d^2 x_t / dw^2 = t (t - 1) x_0 w^(t - 2).
 
+    Args:
+        loss: Parameters to a scalar.
+        params: Where.
+        direction: A pytree like the parameters, of any length but zero.
+
+    Source: Pascanu, Mikolov & Bengio (2013, https://arxiv.org/abs/1211.5063), section 2.3.
+
     Raises:
         ValueError: `direction` is zero (not inside `jax.jit`, where the result is NaN).
 
@@ -156,16 +181,25 @@ def curvature(loss: LossOf, params: PyTree, direction: PyTree) -> Float[Array, "
         >>> float(curvature(lambda p: 3 * p[0] ** 2 + p[1] ** 2, jnp.ones(2), jnp.array([2.0, 0.0])))
         6.0
     """
-    length = _inner(direction, direction)
+    length = inner(direction, direction)
     if not isinstance(length, core.Tracer) and length == 0:
         raise ValueError("curvature: `direction` must not be zero, got zeros. Give one along which to look.")
-    return _inner(direction, hessian_product(loss, params, direction)) / length
+    return inner(direction, hessian_product(loss, params, direction)) / length
 
 
 def top_hessian_direction(loss: LossOf, params: PyTree, key, iterations: int = 100) -> tuple[Array, PyTree]:
     """The eigenvalue of the Hessian largest in size, and its direction of length 1, by power iteration.
 
     Where two of opposite signs are equally large it does not settle. Twice the work of a gradient for each iteration.
+
+    Args:
+        loss: Parameters to a scalar.
+        params: Where.
+        key: For the first direction.
+        iterations: Products with the Hessian; the error falls by the ratio of the two largest eigenvalues with each.
+            Default: 100.
+
+    Source: products with the Hessian by Pearlmutter (1994, https://doi.org/10.1162/neco.1994.6.1.147); power iteration.
 
     Raises:
         ValueError: `iterations` is below 1.
@@ -188,22 +222,16 @@ def top_hessian_direction(loss: LossOf, params: PyTree, key, iterations: int = 1
         return _scaled_to_one(hessian_product(loss, params, direction))
 
     direction = lax.fori_loop(0, iterations, iterate, start)
-    return _inner(direction, hessian_product(loss, params, direction)), direction
-
-
-def _inner(a: PyTree, b: PyTree):
-    """The real inner product over all leaves."""
-    parts = jax.tree.map(lambda x, y: jnp.sum((jnp.conj(x) * y).real), a, b)
-    return functools.reduce(jnp.add, jax.tree.leaves(parts))
+    return inner(direction, hessian_product(loss, params, direction)), direction
 
 
 def _scaled_to_one(tree: PyTree) -> PyTree:
-    length = jnp.sqrt(_inner(tree, tree))
+    length = jnp.sqrt(inner(tree, tree))
     return jax.tree.map(lambda x: x / jnp.where(length == 0, 1, length).astype(x.dtype), tree)
 
 
 def _unit(owner: str, tree: PyTree) -> PyTree:
-    length = jnp.sqrt(_inner(tree, tree))
+    length = jnp.sqrt(inner(tree, tree))
     if not isinstance(length, core.Tracer) and not 0 < float(length) < float("inf"):
         raise FloatingPointError(f"{owner}: the gradient has length {float(length)}, so no direction. Move the params.")
     return jax.tree.map(lambda x: x / length.astype(x.dtype), tree)

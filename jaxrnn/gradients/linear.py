@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxrnn.gradients.graded import identity, log_singular_values, times_left
+from jaxrnn.gradients.statistics import root_mean_square
 from jaxrnn.gradients.transport import whole_lags
 from jaxrnn.numerics import carry_dtype
 
@@ -18,9 +19,9 @@ from jaxrnn.numerics import carry_dtype
 class LinearFlow(NamedTuple):
     """Gradients over W^lag: what singular values say, which is the truth, and what eigenvalues promise.
 
-    `log_values` are ln of all singular values of W^lag, largest first. `log_radius` is ln of the spectral radius to the
-    power of the lag, to which ||W^lag|| comes near as lags grow, and to no other. `departure` is Henrici's departure
-    from normality over ||W||_F, 0 for a matrix whose eigenvectors are orthogonal.
+    `log_values` are ln of all singular values of W^lag, largest first. `log_radius` is lag times ln of the spectral
+    radius, with which log_norm shares its rate as lags grow, log_norm / lag, and not its size. `departure` is Henrici's
+    departure from normality over ||W||_F, 0 for a matrix whose eigenvectors are orthogonal.
     """
 
     lags: Int[Array, " lags"]
@@ -37,8 +38,7 @@ class LinearFlow(NamedTuple):
     @property
     def log_root_mean_square(self) -> Float[Array, " lags"]:
         """ln ||W^lag||_F / sqrt(size), the growth of a random direction in root mean square."""
-        size = self.log_values.shape[-1]
-        return 0.5 * (jax.scipy.special.logsumexp(2 * self.log_values, axis=-1) - np.log(size))
+        return root_mean_square(self.log_values, axis=-1)
 
     @property
     def peak(self) -> tuple[int, float]:
@@ -51,11 +51,18 @@ def linear_flow(weight, lags: Sequence[int]) -> LinearFlow:
     """Singular values of W^lag, exact at every lag, beside the eigenvalues of W.
 
     Only for normal matrices, orthogonal and symmetric ones, do the two say the same. Others can let gradients grow for
-    a while, or for ever where a nonlinearity keeps J_t near W, though all eigenvalues promise that they vanish.
+    a while though all eigenvalues promise that they vanish; and for ever in a nonlinear network, whose Jacobians
+    diag phi' W have other eigenvalues than W. Computed in NumPy in part: not for use inside `jax.jit`.
 
     Args:
         weight: W.
         lags: Which, each 0 or more.
+
+    Returns:
+        A `LinearFlow`, arrays of the dtype of `weight`, at least float32.
+
+    Source: for transients of non-normal matrices Trefethen & Embree (2005, Spectra and Pseudospectra); the departure is
+    sqrt(||W||_F^2 - sum |lambda|^2), Henrici (1962, https://doi.org/10.1007/BF01386294).
 
     Raises:
         TypeError: `weight` is not real floating point.

@@ -51,7 +51,7 @@ def lyapunov_spectrum(
         count: How many, the largest. Default: as many as the state has numbers.
         transient: Steps at the start that are left out of the mean. Default: a tenth of the sequence.
 
-    Source: Benettin et al. (1980); for recurrent networks Engelken, Wolf & Abbott
+    Source: Benettin et al. (1980, https://doi.org/10.1007/BF02128236); for recurrent networks Engelken, Wolf & Abbott
     (2020, https://arxiv.org/abs/2006.02427) and Vogt et al. (2020, https://arxiv.org/abs/2006.14123).
 
     Raises:
@@ -114,7 +114,9 @@ def kaplan_yorke_dimension(exponents: Float[Array, "*batch count"]) -> Float[Arr
     """The Kaplan-Yorke dimension k + (lambda_1 + ... + lambda_k) / |lambda_(k+1)|, k the last with a sum of 0 or more.
 
     0 where the largest exponent is negative; the number of exponents where their whole sum is positive, and then a
-    lower bound if some were left out. Source: Kaplan & Yorke (1979).
+    lower bound if some were left out.
+
+    Source: Kaplan & Yorke (1979, https://doi.org/10.1007/BFb0064319).
 
     Raises:
         ValueError: there is no axis of exponents.
@@ -143,7 +145,9 @@ def _dimension(exponents):
 
 
 def entropy_rate(exponents: Float[Array, "*batch count"]) -> Float[Array, "*batch"]:
-    """The sum of the positive exponents in nats per step, an upper bound of the entropy rate (Pesin).
+    """The sum of the positive exponents in nats per step, an upper bound of the entropy rate.
+
+    Source: Pesin (1977, https://doi.org/10.1070/RM1977v032n04ABEH001639).
 
     Example:
         >>> print(f"{entropy_rate(jnp.array([0.419, -1.623])):.3f}")

@@ -60,7 +60,7 @@ def mean_field(weight_scale: float, input_variance: float, activation: Nonlinear
             )
         q, chi = input_variance / (1 - square / 2), square / 2
     else:
-        q = _fixed_point(lambda q: square * _mean_square(q) + input_variance)
+        q = _fixed_point(lambda q: square * _mean_square(q) + input_variance, input_variance)
         chi = square * _mean_square_slope(q)
     log_chi = math.log(chi) if chi else -math.inf
     return MeanField(q, chi, 0.5 * log_chi, math.inf if log_chi == 0 else 1 / abs(log_chi))
@@ -79,7 +79,7 @@ def critical_weight_scale(input_variance: float, activation: Nonlinearity = "tan
     if input_variance == 0:
         return 1.0
     # Along the line sw^2 = 1 / E phi'^2 is known for each q, and with it the s^2 that q belongs to, which grows with q.
-    q = _fixed_point(lambda q: input_variance + _mean_square(q) / _mean_square_slope(q))
+    q = _fixed_point(lambda q: input_variance + _mean_square(q) / _mean_square_slope(q), input_variance)
     return 1 / math.sqrt(_mean_square_slope(q))
 
 
@@ -104,18 +104,19 @@ def _expectation(q: float, of: Callable[[np.ndarray], np.ndarray]) -> float:
     return float(np.trapezoid(of(a) * density, a))
 
 
-def _fixed_point(variance: Callable[[float], float]) -> float:
-    """The stable solution of q = variance(q), by bisection between 0 and the largest value that tanh allows.
+def _fixed_point(variance: Callable[[float], float], least: float) -> float:
+    """The stable solution of q = variance(q), by bisection between `least` and the largest value that tanh allows.
 
     variance is concave, so above the stable fixed point it lies below q, and between 0 and it above.
     """
-    low, high = 0.0, 1.0
+    low, high = least, max(2 * least, 1.0)
     while variance(high) > high:
         high *= 2
-    while high - low > 1e-14 * high and high > 1e-12:
+    nothing = 0.0 if least else 1e-12  # without input q may be 0, from which rounding errors are to be told
+    while high - low > 1e-14 * high and high > nothing:
         middle = (low + high) / 2
         low, high = (middle, high) if variance(middle) > middle else (low, middle)
-    return 0.0 if high <= 1e-12 else (low + high) / 2
+    return 0.0 if high <= nothing else (low + high) / 2
 
 
 def _checked(owner: str, weight_scale: float, input_variance: float, activation: str) -> tuple[float, float]:

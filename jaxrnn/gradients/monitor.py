@@ -87,6 +87,8 @@ class Monitor:
             Default: `median_log_norms`.
         every: Updates between two measurements; between them an update costs what it costs without. Default: 1.
 
+    Source: adjoints as in `adjoint_norms`.
+
     Raises:
         ValueError: `every` is no whole number of at least 1, or there are no quantities, or two of one name.
         TypeError: `quantities` are no functions with names; or, when first measured, one is not floating point.

@@ -87,6 +87,12 @@ def log_norm(vector: Scaled) -> Float[Array, "*batch"]:
     return jnp.where(total == 0, -jnp.inf, logs)
 
 
+def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """The inner product over all leaves, real and imaginary parts as real entries."""
+    parts = jax.tree.map(lambda x, y: jnp.sum(x.real * y.real + x.imag * y.imag), a, b)
+    return functools.reduce(jnp.add, jax.tree.leaves(parts))
+
+
 def square_norm(tree: PyTree, rank: int) -> Float[Array, "*batch"]:
     """The square of the Euclidean norm over all leaves (*batch, ...), `rank` batch axes."""
     squares = jax.tree.map(lambda x: jnp.square(x.real) + jnp.square(x.imag), tree)

@@ -1,7 +1,7 @@
 """Statistics over samples of gradient norms, from logarithms to logarithms.
 
-They have different exponents: over independent factors of 1/2 and 3/2 the median norm decays by 0.866 a step and
-the root mean square grows by 1.118. Say which one a curve shows.
+They have different exponents: over independent factors of 1/2 and 3/2 the median norm and the geometric mean
+decay by 0.866 a step, the mean stays, and the root mean square grows by 1.118. Say which one a curve shows.
 """
 
 import jax.numpy as jnp
@@ -36,8 +36,19 @@ def median(log_norms: Float[Array, "..."], axis: Axes = None) -> Float[Array, ".
     return quantile(log_norms, 0.5, axis)
 
 
+def mean(log_norms: Float[Array, "..."], axis: Axes = None) -> Float[Array, "..."]:
+    """The logarithm of the arithmetic mean of the norms, in which signs and directions do not cancel.
+
+    Example:
+        >>> print(f"{mean(jnp.log(jnp.array([1.0, 2.0]))):.4f}")  # ln 1.5
+        0.4055
+    """
+    total = logsumexp(log_norms, axis=axis)
+    return total - jnp.log(jnp.asarray(log_norms.size // max(total.size, 1), log_norms.dtype))
+
+
 def geometric_mean(log_norms: Float[Array, "..."], axis: Axes = None) -> Float[Array, "..."]:
-    """The logarithm of the geometric mean, exp(mean(ln ||a||)): the typical sample's Lyapunov exponent.
+    """The logarithm of the geometric mean, exp(mean(ln ||a||)), whose rate over the lag is a Lyapunov exponent.
 
     Example:
         >>> float(geometric_mean(jnp.array([1.0, 3.0])))
@@ -53,6 +64,4 @@ def root_mean_square(log_norms: Float[Array, "..."], axis: Axes = None) -> Float
         >>> print(f"{root_mean_square(jnp.log(jnp.array([3.0, 4.0]))):.4f}")  # ln sqrt(12.5)
         1.2629
     """
-    total = logsumexp(2 * log_norms, axis=axis)
-    count = log_norms.size // max(total.size, 1)
-    return 0.5 * (total - jnp.log(jnp.asarray(count, log_norms.dtype)))
+    return 0.5 * mean(2 * log_norms, axis)

@@ -1,7 +1,6 @@
 """The transport ds_T/ds_t of a state over a lag: all its singular values, exactly."""
 
 import functools
-import math
 import operator
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.cell import Cell, is_size
 from jaxrnn.gradients.graded import Graded, identity, log_singular_values, times_left
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
+from jaxrnn.gradients.statistics import root_mean_square
 from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, or_nan, recurrence, refuse_nan, run
 
 
@@ -38,12 +37,17 @@ class Transport(NamedTuple):
     @property
     def log_root_mean_square(self) -> Float[Array, "lags *batch"]:
         """ln ||P||_F / sqrt(state): how much a gradient of random direction grows, in root mean square."""
-        return 0.5 * (logsumexp(2 * self.log_values, axis=-1) - math.log(self.log_values.shape[-1]))
+        return root_mean_square(self.log_values, axis=-1)
 
     @property
     def log_condition(self) -> Float[Array, "lags *batch"]:
         """ln of the condition number, the largest over the smallest; 0 where P only turns and scales."""
-        return jnp.where(self.log_smallest == -jnp.inf, jnp.inf, self.log_largest - self.log_smallest)
+        return log_condition(self.log_largest, self.log_smallest)
+
+
+def log_condition(log_largest: Float[Array, "..."], log_smallest: Float[Array, "..."]) -> Float[Array, "..."]:
+    """ln of largest / smallest; inf where the smallest is exactly 0."""
+    return jnp.where(log_smallest == -jnp.inf, jnp.inf, log_largest - log_smallest)
 
 
 class Histogram(NamedTuple):

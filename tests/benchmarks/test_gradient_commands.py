@@ -21,11 +21,16 @@ def test_cost_writes_all_files(tmp_path, monkeypatch):
 
 def test_what_costs_more_than_it_may_is_told():
     row = {"cell": "GRU", "what": "monitored / plain step, 4 steps", "ratio": [1.1, 1.2, 1.3]}
-    curve = {"cell": "GRU", "what": "lag curve / gradient", "ratio": [1.1, 1.2, 1.3]}
+    curve = {"cell": "GRU", "what": gradient_cost.CURVE, "ratio": [1.1, 1.2, 1.3], "other_mib": 10.0}
+    half = curve | {"what": gradient_cost.HALF, "other_mib": 5.0}
     spectrum = {"exponents": 4, "steps": 20, "first_s": 30.0}
-    assert gradient_cost.beyond({"rows": [curve], "spectrum": spectrum | {"first_s": 3.0}}) == []
-    told = gradient_cost.beyond({"rows": [row, curve], "spectrum": spectrum})
-    assert told == ["GRU, monitored / plain step, 4 steps: 1.20, at most 1.15", "spectrum: 30.0 s, at most 20"]
+    assert gradient_cost.beyond({"rows": [curve, half], "spectrum": spectrum | {"first_s": 3.0}}) == []
+    told = gradient_cost.beyond({"rows": [row, curve, half | {"other_mib": 2.5}], "spectrum": spectrum})
+    assert told == [
+        "GRU, monitored / plain step, 4 steps: 1.20, at most 1.15",
+        "GRU, memory of a lag curve: 10.0 MiB against 2.5 over half the steps, at most 2.1 times as much",
+        "spectrum: 30.0 s, at most 20",
+    ]
 
 
 def test_programs_run_in_turn():

@@ -27,7 +27,7 @@ def test_error_along_a_cut_carousel_is_constant(backend):
 
 @pytest.mark.parametrize("bias, after_100", [(0.0, 7.89e-31), (1.0, 2.48e-14), (3.0, 7.76e-3), (5.0, 0.511)])
 def test_without_weights_the_memory_keeps_sigmoid_of_the_forget_bias(bias, after_100):
-    """dc_T/dc_0 = sigmoid(b)^T (E4)."""
+    """dc_T/dc_0 = sigmoid(b)^T."""
     cell = LSTM(2, bias_init=ForgetBias(bias))
     params = cell.init(jax.random.key(0), 1, jnp.float64)
     params = params._replace(input=0 * params.input, recurrent=0 * params.recurrent)

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrnn.gradients.clipping import clip_shares, clipping
+from jaxrnn import GRU, unroll
+from jaxrnn.gradients import clip_shares, clipping, contributions
 
 KEY = jax.random.key(0)
 CLIPS = {"norm": lambda c: optax.clip_by_global_norm(c), "value": lambda c: optax.clip(c)}
@@ -135,6 +136,21 @@ def test_shares_of_steps_against_numpy():
     np.testing.assert_allclose(by_norm.after, by_norm.before, rtol=1e-12)
 
 
+def test_shares_of_measured_contributions():
+    cell, xs = GRU(3), jax.random.normal(KEY, (6, 4, 2), jnp.float64)
+    params = cell.init(KEY, 2, jnp.float64)
+    found = contributions(cell, params, xs, lambda ys: ys[-1].sum(axis=-1))
+    in_full = jax.tree.map(lambda x: x * jnp.exp(found.log_norms).reshape(-1, *(1,) * (x.ndim - 1)), found.directions)
+    clip = optax.clip(0.1)
+    got, expected = clip_shares(found, clip), clip_shares(in_full, clip)
+    np.testing.assert_allclose(np.stack(got), np.stack(expected), rtol=1e-12)
+    np.testing.assert_allclose([got.before.sum(), got.after.sum()], 1, rtol=1e-12)
+    gradient = jax.grad(lambda p: unroll(cell, p, xs)[1][-1].sum())(params)
+    last = jax.tree.map(lambda x: x[-1], in_full)
+    share = flat(last) @ flat(gradient) / (flat(gradient) @ flat(gradient))
+    np.testing.assert_allclose(got.before[-1], share, rtol=1e-9)
+
+
 def test_shares_of_no_gradient_are_nan_and_ragged_contributions_refused():
     cancelling = jnp.array([[1.0, 2.0], [-1.0, -2.0]])
     assert np.isnan(np.stack(clip_shares(cancelling, optax.clip(1.0)))).all()
@@ -142,3 +158,8 @@ def test_shares_of_no_gradient_are_nan_and_ragged_contributions_refused():
     np.testing.assert_allclose(np.stack(tiny), 0.25, rtol=1e-6)
     with pytest.raises(ValueError, match="of the same time, got"):
         clip_shares((jnp.ones((2, 3)), jnp.ones((3, 3))), optax.clip(1.0))
+
+
+def test_shares_by_what_is_no_clipping_are_refused(without_type_checks):
+    with pytest.raises(TypeError, match="clip_shares: `clip` must be a transformation of Optax, got 1.0"):
+        clip_shares(jnp.ones((2, 3)), 1.0)

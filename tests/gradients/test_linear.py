@@ -19,27 +19,27 @@ def test_orthogonal_and_scaled_matrices():
         np.testing.assert_allclose(flow.log_radius, exact, rtol=1e-10, atol=1e-10)
         np.testing.assert_allclose(flow.log_root_mean_square, exact, rtol=1e-10, atol=1e-10)
         assert flow.departure < 1e-6
-    np.testing.assert_allclose(np.exp([100 * np.log(0.9), 100 * np.log(1.1)]), [2.65614e-5, 13780.6], rtol=1e-5)
+        np.testing.assert_allclose(np.exp(flow.log_norm[2]), {1.0: 1, 0.9: 2.65614e-5, 1.1: 13780.6}[radius], rtol=1e-5)
 
 
 def test_gaussian_matrices_grow_by_the_fuss_catalan_numbers():
     """RMS 1 at every lag, the largest value towards sqrt((k+1)^(k+1) / k^k): far below the bound 2^k."""
     lags, size, found = (1, 2, 4, 8, 16), 400, []
+    limits = np.array([2.0, 2.598, 3.494, 4.805, 6.697])
+    np.testing.assert_allclose(limits, [np.sqrt((k + 1.0) ** (k + 1) / k**k) for k in lags], rtol=1e-3)
     cell = Elman(size, "identity")
     for seed in range(3):
         weight = np.random.default_rng(seed).normal(size=(size, size)) / 20
         params = GatedParams(jnp.zeros((1, size)), jnp.asarray(weight), jnp.zeros(size))
         flow = extreme_transport(cell, params, jnp.zeros((16, 1)), jax.random.key(seed), lags)
-        exact = np.linalg.norm(np.linalg.matrix_power(weight, 4), 2)
-        np.testing.assert_allclose(np.exp(flow.log_largest[2]), exact, rtol=1e-6)
+        exact = [np.linalg.norm(np.linalg.matrix_power(weight, lag), 2) for lag in lags]
+        np.testing.assert_allclose(np.exp(flow.log_largest), exact, rtol=1e-6)
         found.append([np.exp(flow.log_largest), np.exp(flow.log_root_mean_square)])
     largest, rms = np.mean(found, axis=0)
     np.testing.assert_allclose(rms, 1, rtol=0.03)
-    exact = [np.sqrt((k + 1.0) ** (k + 1) / k**k) for k in lags]
-    np.testing.assert_allclose(exact, [2.0, 2.598, 3.494, 4.805, 6.697], rtol=1e-3)
     # Of 400 units: within 2% to lag 2 and 5% at lag 4; the means of longer lags lie 6% to 10% low.
     for got, want, low, high in zip(
-        largest, exact, (0.98, 0.98, 0.95, 0.9, 0.88), (1.02, 1.02, 1.05, 1.0, 1.0), strict=True
+        largest, limits, (0.98, 0.98, 0.95, 0.9, 0.9), (1.02, 1.02, 1.05, 1.0, 1.0), strict=True
     ):
         assert low < got / want < high, (got / want, largest, rms)
     small = np.random.default_rng(0).normal(size=(24, 24)) / np.sqrt(24)
@@ -77,10 +77,10 @@ def test_a_transient_before_the_spectral_radius_rules():
 def test_antisymmetric_networks_grow_in_steps_of_euler(step, growth):
     spin = np.array([[0.0, 1.0], [-1.0, 0.0]])
     flow = linear_flow(jnp.asarray(np.eye(2) + step * spin), (1, 1000))
-    np.testing.assert_allclose(np.exp(flow.log_norm), np.sqrt(1 + step**2) ** np.array([1, 1000]), rtol=1e-9)
+    np.testing.assert_allclose(np.exp(flow.log_norm), np.sqrt(1 + step**2) ** np.array([1, 1000]), rtol=1e-10)
     np.testing.assert_allclose(np.exp(flow.log_norm[1]), growth, rtol=1e-3)
     damped = linear_flow(jnp.asarray((1 - 0.2 * step) * np.eye(2) + step * spin), (1000,))
-    np.testing.assert_allclose(damped.log_norm, 1000 * np.log(abs(1 - 0.2 * step + 1j * step)), rtol=1e-9)
+    np.testing.assert_allclose(damped.log_norm, 1000 * np.log(abs(1 - 0.2 * step + 1j * step)), rtol=1e-10)
 
 
 def test_errors_and_a_matrix_of_zeros():

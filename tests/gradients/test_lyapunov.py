@@ -53,9 +53,10 @@ def test_henon_map():
     np.testing.assert_allclose(found.exponents, [0.419, -1.623], atol=0.003)
     np.testing.assert_allclose(found.exponents.sum(), np.log(0.3), rtol=1e-10)
     np.testing.assert_allclose(mean_log_determinant(Henon(), (), xs), np.log(0.3), rtol=1e-10)
+    adjoint = adjoint_lyapunov_spectrum(Henon(), (), xs, transient=100)
     assert (found.standard_error < 0.01).all() and (found.standard_error > 1e-5).all()
     assert (np.abs(found.drift) < 0.02).all()
-    np.testing.assert_allclose(adjoint_lyapunov_spectrum(Henon(), (), xs).exponents, [0.419, -1.623], atol=0.005)
+    np.testing.assert_allclose(adjoint.exponents, [0.419, -1.623], atol=0.003)
 
 
 def test_a_constant_matrix_has_the_logarithms_of_its_eigenvalues():
@@ -91,7 +92,7 @@ def test_the_memory_of_an_lstm_is_part_of_its_state():
     params = params._replace(input=0 * params.input, recurrent=0 * params.recurrent)
     found = lyapunov_spectrum(cell, params, jnp.zeros((50, 1), FLOAT))
     np.testing.assert_allclose(found.exponents[:2], np.log(1 / (1 + np.exp(-2.0))), rtol=1e-10)
-    assert (found.exponents[2:] < -30).all()
+    assert (found.exponents[2:] == -jnp.inf).all()
 
 
 @dataclass(frozen=True)

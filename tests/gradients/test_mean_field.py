@@ -64,6 +64,9 @@ def test_tiny_inputs_and_weights():
     for variance in (1e-12, 1e-20):
         q = (0.75 * variance) ** (1 / 3)
         np.testing.assert_allclose(critical_weight_scale(variance) ** 2 - 1, 2 * q, rtol=0.03)
+    np.testing.assert_allclose(
+        [mean_field(0.5, s).q for s in (1e-13, 1e-200)], [4 / 3 * 1e-13, 4 / 3 * 1e-200], rtol=1e-10
+    )
     assert mean_field(1e-200, 0.1).chi == 0 and mean_field(1e-200, 0.1).rate == -np.inf
 
 
@@ -77,25 +80,31 @@ def test_relu_networks():
         mean_field(np.sqrt(2), 0.3, "relu")
 
 
-@pytest.mark.parametrize(("scale", "variance"), [(0.9, 0.25), (1.0, 0.05), (1.5, 0.25), (2.0, 0.05)])
-def test_measured_gradients_agree(scale, variance):
-    """400 units read noise of their own; each network's root mean square adjoint over samples, lags 10 to 60."""
-    size = 400
-    cell = Elman(size)
+@pytest.mark.parametrize(
+    ("scale", "variance", "activation"),
+    [(0.9, 0.25, "tanh"), (1.0, 0.05, "tanh"), (1.5, 0.25, "tanh"), (2.0, 0.05, "tanh"), (1.2, 0.3, "relu")],
+)
+def test_measured_gradients_agree(scale, variance, activation):
+    """400 units read noise of their own; the root mean square adjoint, lags 10 to 60.
 
-    def rate(key):
+    Over each network's samples; of relu, whose networks differ more, over those of all networks.
+    """
+    size = 400
+    cell = Elman(size, activation)
+
+    def adjoints(key):
         keys = jax.random.split(key, 3)
         xs = jax.random.normal(keys[0], (90, 4, size), jnp.float32)
         projection = jax.random.normal(keys[1], (size,), jnp.float32)
         weights = {"input": Identity(variance**0.5), "recurrent": Gaussian(scale)}
         drawn = {name: init(keys[2], (size, size)) for name, init in weights.items()}
         params = GatedParams(**drawn, bias=jnp.zeros(size, jnp.float32))
-        logs = adjoint_norms(cell, params, xs, lambda ys: ys[-1] @ projection)
-        curve = np.asarray(root_mean_square(logs, 1))[::-1]
-        return (curve[60] - curve[10]) / 50
+        return adjoint_norms(cell, params, xs, lambda ys: ys[-1] @ projection)
 
-    rates = [rate(key) for key in jax.random.split(jax.random.key(0), 3)]
-    np.testing.assert_allclose(np.exp(rates), np.exp(mean_field(scale, variance).rate), rtol=0.03)
+    logs = jnp.stack([adjoints(key) for key in jax.random.split(jax.random.key(0), 3)])
+    curves = root_mean_square(logs, (0, 2) if activation == "relu" else 2)
+    rates = (curves[..., -61] - curves[..., -11]) / 50
+    np.testing.assert_allclose(np.exp(rates), np.exp(mean_field(scale, variance, activation).rate), rtol=0.03)
 
 
 def test_errors():

@@ -247,6 +247,23 @@ def test_a_network_without_gradient_is_left_out_and_told():
     assert charts["lag"] == charts["share"] == ["alive"] and "length" not in charts
 
 
+def test_large_networks_are_measured_by_iteration_and_what_is_left_out_is_told(monkeypatch):
+    monkeypatch.setattr("jaxrnn.gradients.reporting.measure.LARGEST_STATE", 3)
+    monkeypatch.setattr("jaxrnn.gradients.reporting.measure.LARGEST_DERIVATIVE", 30)
+    cells, xs = {"small": Elman(2), "large": GRU(4)}, jax.random.normal(jax.random.key(1), (8, 2, 1), jnp.float32)
+    networks = {name: (cell, cell.init(jax.random.key(0), 1)) for name, cell in cells.items()}
+    found = measure(networks, xs, last_output, (8,), None, "", {}, lambda stage: None)
+    charts = {chart.id: {series.cell: series.y for series in chart.series} for chart in found.charts}
+    for kind, name in (("largest", "log_largest"), ("smallest", "log_smallest"), ("condition", "log_condition")):
+        exact = np.asarray(getattr(transport(*networks["large"], xs[:, 0]), name)) / np.log(10)
+        assert [*charts[f"transport-{kind}"]] == ["small", "large"]
+        np.testing.assert_allclose(charts[f"transport-{kind}"]["large"][:4], exact[:4], atol=1e-3)
+    for chart in ("transport-gap", "spectrum", "sensitivity"):
+        assert [*charts[chart]] == ["small"]
+    assert "large: a state of more than 3 numbers: no bounds" in found.findings[-2]
+    assert found.findings[-1] == "large: more than 30 numbers in ds/dtheta: no sensitivity to the parameters."
+
+
 def test_errors(tmp_path, without_type_checks):
     xs = jnp.zeros((16, 4, 2), jnp.float32)
     cell = GRU(3)

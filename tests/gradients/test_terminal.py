@@ -30,6 +30,11 @@ def described(curve):
         (-1.5 * np.log(np.arange(1, 302))[::-1], "falls like lag^-1.5, a power law; after 300 steps 10^-3.7 is left"),
         (np.where(np.arange(31) < 20, -np.inf, 0.0), "exactly 0 from lag 11 on: it does not carry 30 steps"),
         (np.full(31, np.nan), "not a number"),
+        (
+            np.log(10) * np.linspace(0.95, 0, 31),
+            "cell: grows, to 8.91 of its size after 30 steps: it carries 30 steps.",
+        ),
+        (-0.01 * np.arange(31)[::-1] + np.sin(7 * np.arange(31)), "no single rate; after 30 steps "),
         (np.log(10) * np.linspace(-2.9, 0, 31), "10^-2.9 is left: it carries 30 steps faintly."),
         (np.log(10) * np.linspace(-0.9, 0, 31), "0.13 is left: it carries 30 steps."),
         (np.log(10) * np.linspace(-1.1, 0, 2), "after 1 step 10^-1.1 is left: it carries 1 step faintly."),

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrnn import GRU, LRU, LSTM, ConstantErrorCarousel, Elman, MinGRU, OriginalLSTM
 from jaxrnn.cells.gru import negate_update_gate
-from jaxrnn.gradients import adjoint_norms, decay_fit, geometric_mean, median, root_mean_square
+from jaxrnn.gradients import adjoint_norms, decay_fit, geometric_mean, mean, median, root_mean_square, step_jacobians
 from jaxrnn.initializers import Chrono, ForgetBias, Identity, Orthogonal
 
 KEY = jax.random.key(3)
@@ -111,6 +111,8 @@ def test_irnn_without_input_is_constant_to_the_bit_on_active_units(active):
     xs = jnp.zeros((1001, 1, 1), jnp.float32).at[0].set(1.0)
     norms = np.asarray(adjoint_norms(cell, params, xs, last_output))
     assert (norms[:-1] == np.float32(0.5) * np.log(np.float32(active))).all()
+    mask = np.diag(np.arange(8) < active).astype(np.float32)
+    assert (np.asarray(step_jacobians(cell, params, xs))[:, 0] == mask).all()
 
 
 def test_linear_cells_decay_by_their_coefficients():
@@ -146,11 +148,12 @@ def test_tanh_forgets_by_a_power_law():
 def test_statistics_have_exponents_of_their_own():
     """Independent factors of 1/2 and 3/2: the typical product shrinks, the mean keeps, the mean square grows."""
     factors = np.log([0.5, 1.5])
-    rates = geometric_mean(jnp.asarray(factors)), root_mean_square(jnp.asarray(factors))
-    np.testing.assert_allclose(np.exp(rates), [0.8660, 1.1180], rtol=1e-4)
+    rates = [of(jnp.asarray(factors)) for of in (geometric_mean, mean, root_mean_square)]
+    np.testing.assert_allclose(np.exp(rates), [0.75**0.5, 1, 1.25**0.5], rtol=1e-10)
+    np.testing.assert_allclose(np.exp(rates), [0.8660, 1, 1.1180], rtol=1e-4)
     ups = np.random.default_rng(0).binomial(40, 0.5, size=20_001)
     logs = jnp.asarray(ups * factors[1] + (40 - ups) * factors[0])
     np.testing.assert_allclose(np.exp(median(logs)), 0.75**20, rtol=1e-9)
-    np.testing.assert_allclose(0.75**20, 3.17e-3, rtol=1e-3)
-    np.testing.assert_allclose(np.exp(40 * rates[1]), 86.7, rtol=2e-3)
+    np.testing.assert_allclose(np.exp(median(logs)), 3.17e-3, rtol=1e-3)
+    np.testing.assert_allclose(np.exp(40 * rates[2]), 86.7, rtol=2e-3)
     np.testing.assert_allclose(geometric_mean(logs), 40 * rates[0], rtol=0.01)

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.gradients.bounds import Bound, log_gap
 from jaxrnn.gradients.contributions import Contributions, share_beyond
+from jaxrnn.gradients.extreme_transport import ExtremeTransport
 from jaxrnn.gradients.reporting.decays import Decay, decay_of
 from jaxrnn.gradients.reporting.records import Chart, Series
 from jaxrnn.gradients.sensitivity import Sensitivity
@@ -77,9 +78,10 @@ def _path(path: tuple) -> str:
     return " ".join(reversed(words)).replace(" layer", " of layer") or "s"
 
 
-def transports(found: Mapping[str, Transport], bounds: Mapping[str, Bound]) -> Iterator[Chart]:
+def transports(found: Mapping[str, Transport | ExtremeTransport], bounds: Mapping[str, Bound]) -> Iterator[Chart]:
     """Largest, root mean square and smallest singular value, condition number, and how far the bound is off."""
-    one = "One sequence; every singular value is exact at every lag."
+    iterated = any(isinstance(t, ExtremeTransport) for t in found.values())
+    one = f"One sequence; exact at every lag{', except for large states, see the findings' if iterated else ''}."
     kinds = {
         "largest": ("Largest singular value of the transport", "singular value of ds_T / ds_t", one),
         "rms": ("Root mean square of the singular values", "singular value of ds_T / ds_t", one),
@@ -90,8 +92,8 @@ def transports(found: Mapping[str, Transport], bounds: Mapping[str, Bound]) -> I
     values = {
         name: {
             "largest": t.log_largest, "rms": t.log_root_mean_square, "smallest": t.log_smallest,
-            "condition": t.log_condition, "gap": log_gap(bounds[name], t),
-        } for name, t in found.items()
+            "condition": t.log_condition,
+        } | ({"gap": log_gap(bounds[name], t)} if isinstance(t, Transport) else {}) for name, t in found.items()
     }  # fmt: skip
 
     def series(name: str, kind: str) -> list[Series]:
@@ -99,7 +101,7 @@ def transports(found: Mapping[str, Transport], bounds: Mapping[str, Bound]) -> I
         return _of_finite(name, lags, y) if kind in ("condition", "gap") else [Series(name, lags, y)]
 
     for kind, (title, label, note) in kinds.items():
-        drawn = tuple(s for name in found for s in series(name, kind))
+        drawn = tuple(s for name in found if kind in values[name] for s in series(name, kind))
         yield Chart(f"transport-{kind}", title, "transport", LAG, label, drawn, "decades", note=note)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxrnn.gradients.decay import DecayFit, decay_fit
-from jaxrnn.gradients.statistics import geometric_mean, median, quantile, root_mean_square
+from jaxrnn.gradients.statistics import geometric_mean, mean, median, quantile, root_mean_square
+
+STATISTICS = {"median": median, "geometric mean": geometric_mean, "mean": mean, "root mean square": root_mean_square}
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,5 @@ class Decay:
 
 def decay_of(log_norms: Float[Array, "time batch"]) -> Decay:
     """Median, band from 10% to 90%, and fits."""
-    statistics = {"median": median, "geometric mean": geometric_mean, "root mean square": root_mean_square}
     middle, low, high = (np.asarray(quantile(log_norms, q, 1)) for q in (0.5, 0.1, 0.9))
-    return Decay(middle, low, high, {name: decay_fit(of(log_norms, 1)) for name, of in statistics.items()})
+    return Decay(middle, low, high, {name: decay_fit(of(log_norms, 1)) for name, of in STATISTICS.items()})

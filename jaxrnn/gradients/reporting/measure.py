@@ -13,6 +13,7 @@ from jaxrnn.gradients.activity import activations, memory_rates
 from jaxrnn.gradients.adjoint import Loss, adjoint_norms, adjoint_parts
 from jaxrnn.gradients.bounds import step_bound
 from jaxrnn.gradients.contributions import contributions
+from jaxrnn.gradients.extreme_transport import extreme_transport
 from jaxrnn.gradients.findings import MEANING, describe_decay
 from jaxrnn.gradients.jacobian import to_vector
 from jaxrnn.gradients.lyapunov import lyapunov_spectrum
@@ -25,8 +26,8 @@ from jaxrnn.gradients.transport import transport
 from jaxrnn.sequence import Stack
 
 Networks = Mapping[str, tuple[Any, PyTree]]
-LARGEST_STATE = 300  # up to which all singular values and exponents are computed
-LARGEST_DERIVATIVE = 2_000_000  # numbers in ds/dtheta, up to which it is carried along
+LARGEST_STATE = 300  # numbers, up to which all singular values and exponents are computed
+LARGEST_DERIVATIVE = 2_000_000  # numbers in ds/dtheta, up to which it is carried along, O(state * parameters) a step
 
 
 def measure(
@@ -57,11 +58,13 @@ def measure(
     told: list[Table] = [tables.decay(longest, sizes), tables.statistics(longest)]
     maps: list[Heatmap] = []
     small = {name: network for name, network in networks.items() if sizes[name] <= LARGEST_STATE}
+    large = {name: network for name, network in networks.items() if name not in small}
+    progress("transport")
+    moved = {n: transport(c, p, xs[:, :1]) for n, (c, p) in small.items()}
+    ends = {n: extreme_transport(c, p, xs[:, :1], jax.random.key(0)) for n, (c, p) in large.items()}
+    bounds = {n: step_bound(c, p, xs[:, :1], moved[n].lags.tolist()) for n, (c, p) in small.items()}
+    drawn += charts.transports({n: (moved | ends)[n] for n in networks}, bounds)
     if small:
-        progress("transport")
-        moved = {n: transport(c, p, xs[:, :1]) for n, (c, p) in small.items()}
-        bounds = {n: step_bound(c, p, xs[:, :1], moved[n].lags.tolist()) for n, (c, p) in small.items()}
-        drawn += charts.transports(moved, bounds)
         told.append(tables.bounds(small, moved, bounds))
         maps += heatmaps.singular_values(moved)
         progress("Lyapunov exponents")
@@ -80,6 +83,12 @@ def measure(
     progress("gates")
     active = {n: activations(c, p, xs) for n, (c, p) in networks.items() if _has_activations(c)}
     maps += heatmaps.gates(active, time, tokens)
+    heavy = [name for name in networks if name not in light]
+    limits = (
+        (large, f"a state of more than {LARGEST_STATE} numbers: no bounds, Lyapunov exponents and histogram; of the "
+         "singular values the largest, an upper bound of the smallest, and an estimate of the root mean square"),
+        (heavy, f"more than {LARGEST_DERIVATIVE:,} numbers in ds/dtheta: no sensitivity to the parameters"),
+    )  # fmt: skip
     told += [tables.saturation_of(active), *tables.memory({n: _rates(c, p, xs) for n, (c, p) in networks.items()})]
     return Report(
         title=title,
@@ -91,7 +100,11 @@ def measure(
         charts=tuple(chart for chart in drawn if chart.series),
         heatmaps=tuple(maps),
         tables=tuple(told),
-        findings=(*(describe_decay(name, found.middle, found.fit) for name, found in longest.items()), MEANING),
+        findings=(
+            *(describe_decay(name, found.middle, found.fit) for name, found in longest.items()),
+            MEANING,
+            *(f"{', '.join(names)}: {words}." for names, words in limits if names),
+        ),
         settings=dict(settings),
         provenance={
             "python": platform.python_version(),

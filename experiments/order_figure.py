@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.figure import FONTS, GREY
@@ -109,7 +110,9 @@ def draw(results: dict[str, Any]) -> Figure:
     for name, level, words in (("loss", baseline, "ln 4"), ("error", 0.75, "guessing"), ("error", SOLVED, "solved")):
         axes = panels[name]
         axes.axhline(level, color=GREY, lw=1.2, ls="--")
-        axes.annotate(words, (0, level), (4, -11), axes.get_yaxis_transform(), "offset points", fontsize=10, color=GREY)
+        halo = {"path_effects": [withStroke(linewidth=4, foreground="white")], "zorder": 5}
+        place = (0, level), (4, -11), axes.get_yaxis_transform(), "offset points"
+        axes.annotate(words, *place, fontsize=10, color=GREY, **halo)
     panels["error"].set_yscale("log")
     panels["omega"].set_yscale("log")
     panels["clipped"].set_ylim(-0.03, 1.05)

@@ -1,9 +1,10 @@
 """The temporal order problem in the setting of Pascanu et al. (2013): clipping alone, and clipping with Omega.
 
 Command:  python -m experiments.temporal_order --out experiments/results/temporal_order
-Runtime:  11 minutes on 2 cores that had other work too, never above 30; --smoke half a minute
-Expected: at 50 steps clipping and Omega solve it with 5 of 5 seeds, after 4,000 to 19,000 updates; clipping alone with
-          5 of 5 too, after 7,000 to 239,000, most of them spent at half wrong
+Runtime:  6 minutes on 2 cores, never above 30; --smoke half a minute
+Expected: at 50 steps clipping and Omega solve it with 5 of 5 seeds, after 8,000 to 18,000 updates; clipping alone with
+          5 of 5 too, after 6,000 to 230,000, most of them spent at half wrong. Rounding differs between processors, and
+          with it when a seed is through
 
     task      jaxrnn.tasks.TemporalOrder: which of two symbols came first, among distractors; cross-entropy at the end
     model     50 tanh units in the paper's "smart tanh" initialisation: 15 incoming weights a unit, spectral radius

@@ -1,6 +1,7 @@
 """The report as figures for slides and papers: charts as panels with the findings below, heat maps apart."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ WIDTH, PANEL, LINE = 13.33, 4.2, 0.3  # inches of a page, for a row of panels, a
 def draw(report: Report) -> Figure:
     """The charts of a report on one page, as long as it takes, with the names of the cells above and findings below."""
     legend = 0.38 * math.ceil(len(report.cells) / 4)
-    above, below = 1.35 + legend, 0.3 + LINE * len(report.findings)
+    findings = [line for finding in report.findings for line in textwrap.wrap(finding, 125, subsequent_indent="    ")]
+    above, below = 1.35 + legend, 0.3 + LINE * len(findings)
     figure, places = _page(report, len(report.charts), 2, above, below)
     handles = [
         Line2D([], [], color=s.colour, ls=s.dashes, marker=s.marker, lw=2.2, ms=8, label=name)
@@ -43,7 +45,7 @@ def draw(report: Report) -> Figure:
         name.set_parse_math(False)
     for place, chart in zip(places, report.charts, strict=True):
         _chart(figure.add_axes(place), chart, report)
-    for number, finding in enumerate(report.findings):
+    for number, finding in enumerate(findings):
         place = (below - 0.15 - LINE * (number + 0.5)) / height
         figure.text(0.03, place, finding, fontsize=12.5, va="center", parse_math=False)
     return figure
@@ -91,9 +93,6 @@ def _chart(axes: Axes, chart: Chart, report: Report) -> None:
     if chart.x_scale == "log":
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    if chart.y_scale == "decades":
-        axes.yaxis.set_major_locator(MaxNLocator(7, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{y:.0f}}}$"))
     finite = [s.y[np.isfinite(s.y)] for s in chart.series]
     values = np.concatenate(finite) if finite else np.zeros(0)
     low = float(values.min()) if values.size else -1.0
@@ -110,6 +109,22 @@ def _chart(axes: Axes, chart: Chart, report: Report) -> None:
             axes.plot(
                 series.x[zero[0]], low, "D", mfc="white", mec=style.colour, mew=1.8, ms=9, clip_on=False, zorder=5
             )
+    if chart.y_scale == "decades":
+        _decades(axes)
+
+
+def _decades(axes: Axes) -> None:
+    """Ticks of logarithms to base 10: powers of ten; of less than two decades numbers, at 1, 2 and 5 or evenly."""
+    low, high = axes.get_ylim()
+    if high - low >= 2:
+        axes.yaxis.set_major_locator(MaxNLocator(7, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{y:.0f}}}$"))
+        return
+    ticks = np.array([m * 10.0**k for k in range(math.floor(low), math.ceil(high)) for m in (1, 2, 5)])
+    if np.sum((low <= np.log10(ticks)) & (np.log10(ticks) <= high)) < 3:
+        ticks = np.array([tick for tick in MaxNLocator(5).tick_values(10**low, 10**high) if tick > 0])
+    axes.set_yticks(np.log10(ticks), [f"{tick:.3g}" for tick in ticks])
+    axes.set_ylim(low, high)
 
 
 def _heatmap(axes: Axes, part: Heatmap) -> None:

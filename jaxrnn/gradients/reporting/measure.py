@@ -85,8 +85,8 @@ def measure(
     maps += heatmaps.gates(active, time, tokens)
     heavy = [name for name in networks if name not in light]
     limits = (
-        (large, f"a state of more than {LARGEST_STATE} numbers: no bounds, Lyapunov exponents and histogram; of the "
-         "singular values the largest, an upper bound of the smallest, and an estimate of the root mean square"),
+        (large, f"a state of more than {LARGEST_STATE} numbers: of the singular values of the "
+         "transport only the largest and their root mean square, by iteration; no bounds and no Lyapunov exponents"),
         (heavy, f"more than {LARGEST_DERIVATIVE:,} numbers in ds/dtheta: no sensitivity to the parameters"),
     )  # fmt: skip
     told += [tables.saturation_of(active), *tables.memory({n: _rates(c, p, xs) for n, (c, p) in networks.items()})]

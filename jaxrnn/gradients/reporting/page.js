@@ -49,6 +49,15 @@
 
   const plain = (value) => (Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(+value.toPrecision(4)));
 
+  // Of logarithms: [tick, words], null for a power of ten; of less than two decades numbers, at 1, 2 and 5 or evenly.
+  function decadeTicks(low, high, most) {
+    if (high - low >= 2) return lineTicks(low, high, most).filter(Number.isInteger).map((t) => [t, null]);
+    const inside = (values) => values.map((v) => [Math.log10(v), plain(v)]).filter(([t]) => t >= low && t <= high);
+    const decades = Array.from({ length: Math.ceil(high) - Math.floor(low) }, (_, n) => 10 ** (Math.floor(low) + n));
+    const ticks = inside(decades.flatMap((d) => [d, 2 * d, 5 * d]));
+    return ticks.length > 2 ? ticks : inside(lineTicks(10 ** low, 10 ** high, Math.min(most, 6)));
+  }
+
   function power(value, places) {
     if (value === -Infinity) return "exactly 0";
     return "10^" + (places === undefined ? value : value.toFixed(places)).toString().replace("-", "\u2212");
@@ -87,12 +96,13 @@
     const margin = { left: 4.6 * font, right: 1.4 * font, top: 1.6 * font, bottom: 3.6 * font };
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${wide} ${height}`, role: "img", tabindex: "0", "aria-label": describe, "font-size": font });
     const scale = scaleOf(chart, wide, height, margin);
-    const ticks = lineTicks(scale.low, scale.high, (height - margin.top - margin.bottom) / (2.4 * font)).filter((t) => chart.y_scale !== "decades" || Number.isInteger(t));
-    for (const tick of ticks) {
+    const most = (height - margin.top - margin.bottom) / (2.4 * font);
+    const ticks = chart.y_scale === "decades" ? decadeTicks(scale.low, scale.high, most) : lineTicks(scale.low, scale.high, most).map((t) => [t, plain(t)]);
+    for (const [tick, words] of ticks) {
       svg.append(element("line", { class: "grid", x1: margin.left, x2: wide - margin.right, y1: scale.y(tick), y2: scale.y(tick) }));
       const label = element("text", { class: "tick-y", x: margin.left - 0.5 * font, y: scale.y(tick) + 0.35 * font, "text-anchor": "end" });
-      if (chart.y_scale === "decades") label.append("10", element("tspan", { dy: -0.45 * font, "font-size": Math.max(0.8 * font, 11) }, String(Math.round(tick)).replace("-", "\u2212")));
-      else label.append(plain(tick));
+      if (words === null) label.append("10", element("tspan", { dy: -0.45 * font, "font-size": Math.max(0.8 * font, 11) }, String(Math.round(tick)).replace("-", "\u2212")));
+      else label.append(words);
       svg.append(label);
     }
     let values = chart.x_scale === "log" ? [...new Set(chart.series.flatMap((s) => s.x))].sort((a, b) => a - b) : lineTicks(...scale.xs, (wide - margin.left - margin.right) / (5 * font));

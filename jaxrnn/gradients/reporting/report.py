@@ -34,8 +34,8 @@ def report(
     what the steps contribute to the gradient of the parameters, gates over the tokens of a sentence, light and dark,
     and slides in large type. Beside it PNG, SVG, PDF, JSON and Markdown. Needs the extra `plots` for the pictures. What
     cannot be measured of a network, as of one whose gradient is exactly zero, is left out of the charts. Of a state of
-    more than 300 numbers only the ends of the transport are shown, by `extreme_transport`; the sensitivity only up to
-    2,000,000 numbers in ds/dtheta. The findings tell which networks that meets.
+    more than 300 numbers only the largest and the root mean square singular value are shown, by `extreme_transport`,
+    and the sensitivity only up to 2,000,000 numbers in ds/dtheta; the findings tell which networks that meets.
 
     Args:
         networks: By name: (cell, parameters), each a Cell or a Stack, all for the same inputs; trained ones or not.

@@ -57,7 +57,7 @@ def test_both_methods_train_the_same_loss_but_for_omega():
     with_omega, loss = states["clip-omega"].loss_fn(params, batch, None)
     np.testing.assert_allclose(states["clip"].loss_fn(params, batch, None), loss, rtol=1e-5)
     omega = states["clip"].regularised(params, batch).omega.mean()
-    np.testing.assert_allclose(with_omega, loss + 4 * omega, rtol=1e-6)
+    np.testing.assert_allclose(with_omega, loss + 2 * omega, rtol=1e-6)
     assert omega > 1e-3
 
 

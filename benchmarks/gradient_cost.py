@@ -190,8 +190,8 @@ def beyond(content: dict[str, Any]) -> list[str]:
         limit = limits.get(row["what"].split()[0], CURVE_LIMIT)
         if row["ratio"][1] > limit:
             told.append(f"{row['cell']}, {row['what']}: {row['ratio'][1]:.2f}, at most {limit}")
-    curves = {what: [row for row in content["rows"] if row["what"] == what] for what in (CURVE, HALF)}
-    for whole, half in zip(*curves.values(), strict=True):
+    wholes, halves = ([row for row in content["rows"] if row["what"] == what] for what in (CURVE, HALF))
+    for whole, half in zip(wholes, halves, strict=True):
         if whole["other_mib"] > MEMORY_LIMIT * half["other_mib"]:
             mib = f"{whole['other_mib']} MiB against {half['other_mib']} over half the steps"
             told.append(f"{whole['cell']}, memory of a lag curve: {mib}, at most {MEMORY_LIMIT} times as much")

@@ -133,7 +133,7 @@ def measure(initialiser: BiasInitializer, settings: Settings, advance: Callable[
 
     states = jax.vmap(begin)(jax.random.split(begin_key, settings.seeds))
     looking, run_block = jax.jit(jax.vmap(look)), jax.jit(jax.vmap(block), donate_argnums=0)
-    before, curve = half_lives(*looking(states.params)), []
+    before, curve = decays(*looking(states.params)), []
     for _ in range(settings.updates // settings.every):
         states, loss = run_block(states)
         curve.append(np.asarray(loss))
@@ -141,13 +141,13 @@ def measure(initialiser: BiasInitializer, settings: Settings, advance: Callable[
     return {
         "predicted": predicted(initialiser),
         "before": before,
-        "after": half_lives(*looking(states.params)),
+        "after": decays(*looking(states.params)),
         "losses": output.plain(np.stack(curve, axis=-1)),
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
-def half_lives(log_norms, rates) -> dict[str, Any]:
+def decays(log_norms, rates) -> dict[str, Any]:
     """The decay of ||dL/dc_t|| (seeds, time, batch), by the median over all, and that of the units' own memories."""
     curve = median(log_norms, (0, 2))[:-1]  # at the last step the memory is not read yet
     fit, own = decay_fit(curve), np.median(np.asarray(rates))

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cliff, forget_bias, linear_flow, phase_diagram, state_gradients
+from experiments import cliff, forget_bias, linear_flow, output, phase_diagram, state_gradients
 from jaxrnn.gradients import mean_field
 from jaxrnn.initializers import Chrono, ForgetBias
 
@@ -93,6 +93,21 @@ def test_predictions_of_the_forget_bias():
     drawn = Chrono(150)(jax.random.key(0), (4, 200_001), keep=1, write=0)[1]
     half_lives = -np.log(2) / np.log(1 / (1 + np.exp(-np.asarray(drawn))))
     np.testing.assert_allclose(forget_bias.predicted(Chrono(150)), np.median(half_lives), rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rate", "r_squared", "words"),
+    [
+        (-math.log(2) / 2.2, 0.996, "2.20 (R² 1.00)"),
+        (-math.log(2) / 3934, 0.7, "3934 (R² 0.70)"),
+        (math.log(2) / 60.6, 0.5, "doubles in 60.6 (R² 0.50)"),
+        (-0.1, 0.49, "no single rate (R² 0.49)"),
+        (0.0, 1.0, "no single rate (R² 1.00)"),
+        (None, None, "no fit"),
+    ],
+)
+def test_words_for_half_lives(rate, r_squared, words):
+    assert output.half_life(rate, r_squared) == words
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from jaxrnn.gradients import (
     step_bound,
     transport,
 )
+from jaxrnn.gradients.reporting.figure import draw
 from jaxrnn.gradients.reporting.measure import measure
 from jaxrnn.gradients.reporting.page import to_html
 from jaxrnn.gradients.reporting.records import Chart, Heatmap, Report, Series, Table
@@ -52,6 +54,9 @@ def example() -> Report:
             Chart("lag", "Norm by lag", "lag", "lag (steps)", "norm", (*by_lag, dead), note="pure decay"),
             Chart("length", "First against last", "length", "length (steps)", "ratio", by_length, x_scale="log"),
             Chart("share", "Share", "length", "lag", "share", (share,), "linear"),
+            Chart(
+                "short", "Short", "length", "step", "norm", (Series("GRU", np.arange(3), np.array([0.5, 0.8, 1.0])),)
+            ),
         ),
         heatmaps=(
             Heatmap("gate", "Forget gate", "gates", "GRU", "letter", tokens, "unit", gate, 0.0, 1.0),
@@ -87,6 +92,17 @@ def test_all_files_are_there_and_the_same_report_gives_the_same_bytes(written, t
     assert "- GRU: half-life 2.2 steps" in text and "| GRU | 2.2 |" in text
 
 
+@pytest.mark.parametrize("ends", [(0.3, 1.0), (0.5, 1.0), (0.0, 0.02), (-1.7, 0.1), (0.0, 3.0), (-40.0, 0.0)])
+def test_ticks_of_decades_name_their_values(ends):
+    chart = Chart("lag", "", "lag", "", "", (Series("GRU", np.arange(2), np.array(ends)),))
+    axes = draw(replace(example(), charts=(chart,))).axes[0]
+    low, high = axes.get_ylim()
+    told = [(label.get_position()[1], label.get_text()) for label in axes.get_yticklabels()]
+    told = [(y, float(re.sub(r"\$10\^{(.*)}\$", r"1e\1", text))) for y, text in told if low <= y <= high]
+    assert len(told) >= 3
+    np.testing.assert_allclose(*np.array([(y, np.log10(value)) for y, value in told]).T, atol=1e-6)
+
+
 def test_the_page_stands_alone_and_escapes_what_it_is_given():
     page = to_html(example())
     assert page.count("</script>") == 2 and "<b>Jordan" not in page
@@ -115,6 +131,7 @@ SHOWN = """
 const curves = [...document.querySelectorAll(".curve")].filter((c) => c.dataset.cell === arguments[0]);
 return curves.filter((c) => c.getBoundingClientRect().width > 0).length;
 """
+TICKS = "return [...document.querySelectorAll('#figure-short .tick-y')].map((e) => e.textContent)"
 BELOW = """
 const figure = document.querySelector("#charts figure .note").getBoundingClientRect();
 return figure.bottom - document.getElementById("slide-controls").getBoundingClientRect().top;
@@ -173,11 +190,14 @@ def test_the_page_in_a_browser(written):
         page.run(TOGGLE, "Elman")
         assert page.run("return document.querySelectorAll('#charts figure').length") == 0
         page.run(TOGGLE, "Elman")
+        click(page, "[data-view=length]")
+        assert page.run(TICKS) == ["2", "5", "10"]  # of less than two decades
+        click(page, "[data-view=maps]")
         click(page, "#slides")
         assert page.run("return document.querySelectorAll('#charts figure').length") == 0  # findings alone
-        for number in range(2, 7):
+        for number in range(2, 8):
             page.press(RIGHT)
-            assert page.run("return document.getElementById('place').textContent") == f"{number} of 6"
+            assert page.run("return document.getElementById('place').textContent") == f"{number} of 7"
             assert page.run("return document.querySelectorAll('#charts figure').length") == 1
             assert page.run(SMALLEST) >= 19  # the powers of ten; all else has at least 24
             assert page.run(BELOW) <= 0, number

@@ -123,7 +123,7 @@ def _decades(axes: Axes) -> None:
     ticks = np.array([m * 10.0**k for k in range(math.floor(low), math.ceil(high)) for m in (1, 2, 5)])
     if np.sum((low <= np.log10(ticks)) & (np.log10(ticks) <= high)) < 3:
         ticks = np.array([tick for tick in MaxNLocator(5).tick_values(10**low, 10**high) if tick > 0])
-    axes.set_yticks(np.log10(ticks), [f"{tick:.3g}" for tick in ticks])
+    axes.set_yticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
     axes.set_ylim(low, high)
 
 

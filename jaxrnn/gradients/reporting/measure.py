@@ -63,7 +63,8 @@ def measure(
     moved = {n: transport(c, p, xs[:, :1]) for n, (c, p) in small.items()}
     ends = {n: extreme_transport(c, p, xs[:, :1], jax.random.key(0)) for n, (c, p) in large.items()}
     bounds = {n: step_bound(c, p, xs[:, :1], moved[n].lags.tolist()) for n, (c, p) in small.items()}
-    drawn += charts.transports({n: (moved | ends)[n] for n in networks}, bounds)
+    either = moved | ends
+    drawn += charts.transports({name: either[name] for name in networks}, bounds)
     if small:
         told.append(tables.bounds(small, moved, bounds))
         maps += heatmaps.singular_values(moved)

@@ -53,7 +53,7 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
     Example:
         >>> from jaxrnn import Elman
         >>> print(explain(Elman(4), jnp.zeros((8, 2))).backend)
-        ChunkedScan(chunk=16, checkpoint_every=None)
+        ChunkedScan(chunk=16, checkpoint_every=None, keep_gates=True)
     """
     if not isinstance(cell, Cell):
         raise TypeError(
@@ -71,12 +71,12 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
                 f"`backend` {backend} cannot run {cell}: {reason}. "
                 "Leave `backend` None, or name one that can; jaxrnn.explain(cell, xs) lists them."
             )
-        return Explanation(cell, backend)
+        return Explanation(cell, backend.sized(cell, xs))
     refused = []
     for candidate in best_first():
         reason = candidate.refuses(cell, xs)
         if reason is None:
-            return Explanation(cell, candidate, tuple(refused))
+            return Explanation(cell, candidate.sized(cell, xs), tuple(refused))
         refused.append((candidate, reason))
     raise AssertionError("Scan() refuses nothing")
 

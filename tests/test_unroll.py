@@ -234,7 +234,7 @@ def test_an_eager_call_is_compiled_once_for_equal_cells():
 
 def test_explain_tells_what_runs_and_why(monkeypatch):
     xs = jnp.zeros((8, 2))
-    chunked, linear = "ChunkedScan(chunk=16, checkpoint_every=None)", LRU(4, features=2)
+    chunked, linear = "ChunkedScan(chunk=8, checkpoint_every=None, keep_gates=True)", LRU(4, features=2)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert str(jaxrnn.explain(Elman(4), xs)) == f"{Elman(4)}: {chunked}"
     assert str(jaxrnn.explain(linear, xs)) == f"{linear}: {chunked}"

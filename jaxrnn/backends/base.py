@@ -115,6 +115,10 @@ class Backend(abc.ABC):
     def refuses(self, cell: Cell, xs: PyTree) -> str | None:
         """Why this backend cannot run this cell on such inputs, in words; None if it can."""
 
+    def sized(self, cell: Cell, xs: PyTree) -> "Backend":
+        """The same backend with every option that was left open chosen by the sizes of cell and inputs."""
+        return self
+
     @abc.abstractmethod
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool) -> tuple[Any, Any]:
         """The recurrence over all steps: (last carry, outputs)."""

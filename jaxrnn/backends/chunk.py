@@ -1,9 +1,11 @@
 """One chunk of a gated cell's recurrence, forward and backward.
 
-Backward rebuilds u and v of all its steps with one product each, runs the adjoint steps with `jax.vjp` of the
-cell's update, and only then forms the chunk's share of every weight gradient, with one product each.
+Backward has u and v of all its steps from the forward pass or rebuilds them by one product each, runs the adjoint
+steps with `jax.vjp` of the cell's update, and only then forms the chunk's share of every weight gradient, by one
+product each.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, finish, project, restart
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
-from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
+from jaxrnn.numerics import affine, carry_dtype, cast, matmul, select, zero_unless
 
 
 class Weights(NamedTuple):
@@ -22,6 +24,25 @@ class Weights(NamedTuple):
     params: PyTree
     recurrent: Any
     pointwise: PyTree
+
+
+class Gates(NamedTuple):
+    """u and v of some steps; where `update` reads only their sum it stands in `us`, and None in `vs`."""
+
+    us: tuple
+    vs: tuple
+
+    def apart(self):
+        """u and v as `update` takes them."""
+        return self.us, tuple(jnp.zeros_like(u) if v is None else v for u, v in zip(self.us, self.vs, strict=False))
+
+
+class Saved(NamedTuple):
+    """What the backward pass of a chunk needs: its first carry, the carry after each step, gates if they are kept."""
+
+    first: PyTree
+    carries: PyTree
+    gates: Gates | None
 
 
 def has_plain_output(cell: GatedCell) -> bool:
@@ -38,35 +59,15 @@ def outputs(cell: GatedCell, params, carries, us, steps: Steps):
     return finish(ys, steps.acting, steps.dtype)
 
 
-def forward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, carry, steps: Steps):
-    """The last carry, and (the first carry, the carry after each step, outputs unless they are plain)."""
-    us = project(cell, weights.params, steps)
-
-    def step(carry, inputs):
-        u, active, reset = inputs
-        before = restart(fresh, reset, carry)
-        v = recurrent_product(before.h, weights.recurrent, cell.gates)
-        after = select(active, cell.update(weights.pointwise, before, u, v), before)
-        return after, after
-
-    end, carries = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=reverse)
-    ys = None if has_plain_output(cell) else outputs(cell, weights.params, carries, us, steps)
-    return end, (carry, carries, ys)
-
-
-def _plus(total: PyTree, share: PyTree) -> PyTree:
-    """total + share, where None in `share` stands for zeros."""
-    if share is None:
-        return total
-    return jax.tree.map(lambda d, t: t if d is None else t + d, share, total, is_leaf=lambda d: d is None)
-
-
-def _read_as_sum(cell: GatedCell, pointwise, carry, u, v) -> tuple[bool, ...]:
+def read_as_sum(cell: GatedCell, weights: Weights, carry, steps: Steps) -> tuple[bool, ...]:
     """For each gate: whether `update` reads u and v in their sum alone, so that one buffer serves both.
 
     Read off the traced update: a stopped gradient could hide a second use from the derivatives.
     """
-    jaxpr = jax.make_jaxpr(cell.update)(pointwise, carry, u, v).jaxpr
+    step = jax.tree.map(lambda x: x[0], steps)
+    u = jax.eval_shape(lambda params, step: project(cell, params, step), weights.params, step)
+    v = jax.eval_shape(lambda h, recurrent: recurrent_product(h, recurrent, cell.gates), carry.h, weights.recurrent)
+    jaxpr = jax.make_jaxpr(cell.update)(weights.pointwise, carry, u, v).jaxpr
     first_u = len(jaxpr.invars) - len(v) - len(jax.tree.leaves(u))  # behind the gates u may hold trees of arrays
     us, vs = jaxpr.invars[first_u:], jaxpr.invars[-len(v) :]
 
@@ -79,13 +80,11 @@ def _read_as_sum(cell: GatedCell, pointwise, carry, u, v) -> tuple[bool, ...]:
     return tuple(only_summed(a, b) for a, b in zip(us, vs, strict=False))
 
 
-def _output_adjoint(cell: GatedCell, params, carries, us, steps: Steps, d_ys):
-    """Cotangents of params, carries and us by way of the outputs, None where they do not reach."""
-    if has_plain_output(cell):
-        nothing = jax.tree.map(lambda _: None, carries)
-        return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
-    _, output_vjp = jax.vjp(lambda p, c, u: outputs(cell, p, c, u, steps), params, carries, us)
-    return output_vjp(d_ys)
+def _plus(total: PyTree, share: PyTree) -> PyTree:
+    """total + share, where None in `share` stands for zeros."""
+    if share is None:
+        return total
+    return jax.tree.map(lambda d, t: t if d is None else t + d, share, total, is_leaf=lambda d: d is None)
 
 
 def _join_gates(gates: tuple):
@@ -102,79 +101,150 @@ def _weight_adjoint(inputs, adjoints):
     return lax.dot_general(inputs, adjoints, ((lead, lead), ((), ())), preferred_element_type=carry_dtype(inputs.dtype))
 
 
-def _project_adjoint(cell: GatedCell, params, steps: Steps, du, extra):
-    """Cotangents of the parameters and of xs by way of `project`; du of all gates joined, and of what else u holds."""
-    projected = cell.projected(steps.xs)
-    if projected is None:
-        _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
-        return project_vjp((*_part_gates(du, cell.gates), *extra))
-    d_input = _weight_adjoint(zero_unless(steps.active, projected), du.astype(steps.dtype))
-    d_bias = jnp.sum(du, axis=tuple(range(du.ndim - 1)))
-    d_params = jax.tree.map(lambda _: None, params)._replace(input=d_input, bias=d_bias)
-    if projected is steps.xs:
-        return d_params, zero_unless(steps.active, matmul(du, params.input.T)).astype(steps.dtype)
-    _, project_vjp = jax.vjp(lambda x: project(cell, params, steps._replace(xs=x)), steps.xs)
-    return d_params, project_vjp((*_part_gates(du, cell.gates), *extra))[0]
+@dataclass(frozen=True)
+class Chunks:
+    """How every chunk of one run is computed.
 
-
-def _recurrent_adjoint(hs, dv, recurrent, gates: int):
-    """The cotangent of R; dv of all gates joined."""
-    if recurrent.ndim == 2:
-        return _weight_adjoint(hs.astype(recurrent.dtype), dv.astype(recurrent.dtype))
-    _, product_vjp = jax.vjp(lambda r: recurrent_product(hs, r, gates), recurrent)
-    return product_vjp(_part_gates(dv, gates))[0]
-
-
-def backward_chunk(cell: GatedCell, reverse: bool, weights: Weights, fresh, cotangents, saved):
-    """Takes (cotangent of the last carry, of the weights so far) to the same for the first carry, and d_xs.
-
-    `saved` holds the steps, the first carry, the carries after each step and the outputs' cotangents. Cotangents of
-    weights are kept in the carry's precision.
+    `length`: steps per chunk. `keep`: whether gates go from the forward to the backward pass. `summed`: see
+    read_as_sum. `transposed`: R^T for the adjoint of h, transposed once for all steps; None where R is block-diagonal.
     """
-    d_carry, d_weights = cotangents
-    steps, first, carries, d_ys = saved
-    dtype = carry_dtype(steps.dtype)
 
-    def before_each(start, after):
-        start = start[None]
-        return jnp.concatenate([after[1:], start] if reverse else [start, after[:-1]])
+    cell: GatedCell
+    length: int
+    reverse: bool
+    keep: bool
+    weights: Weights
+    fresh: PyTree
+    summed: tuple[bool, ...]
+    transposed: Any
 
-    befores = restart(fresh, steps.resets, jax.tree.map(before_each, first, carries))
-    us = project(cell, weights.params, steps)
-    vs = recurrent_product(befores.h, weights.recurrent, cell.gates)
-    d_params_direct, d_outputs, d_us_direct = _output_adjoint(cell, weights.params, carries, us, steps, d_ys)
-    summed = _read_as_sum(cell, weights.pointwise, first, *jax.tree.map(lambda x: x[0], (us, vs)))
-    us = tuple(u + vs[i] if i < cell.gates and summed[i] else u for i, u in enumerate(us))
-    apart = tuple(None if together else v for v, together in zip(vs, summed, strict=True))
+    def forward(self, carry, steps: Steps):
+        """The last carry, and (what backward needs, outputs unless they are plain)."""
+        cell, weights = self.cell, self.weights
+        us = project(cell, weights.params, steps)
 
-    def adjoint_step(state, inputs):
-        d_after, d_pointwise = state
-        before, u, v, d_output, active, reset = inputs
-        d_after = _plus(d_after, d_output)
-        v = tuple(jnp.zeros_like(u[i]) if part is None else part for i, part in enumerate(v))
-        _, update_vjp = jax.vjp(cell.update, weights.pointwise, before, u, v)
-        share, d_before, du, dv = update_vjp(zero_unless(active, d_after))
-        _, product_vjp = jax.vjp(lambda h: recurrent_product(h, weights.recurrent, cell.gates), before.h)
-        d_before = d_before._replace(h=d_before.h + product_vjp(dv)[0])
-        if active is not None:
-            d_before = _plus(d_before, zero_unless(~active, d_after))
-        if reset is not None:
-            d_before = zero_unless(~reset, d_before)
-        # Streams in come gate by gate, which XLA reads faster; adjoints go out joined, as the products need them.
-        own = tuple(None if together else d for d, together in zip(du, summed, strict=False))
-        return (d_before, _plus(d_pointwise, share)), (_join_gates(dv), own, du[cell.gates :])
+        def step(carry, inputs):
+            u, active, reset = inputs
+            before = restart(self.fresh, reset, carry)
+            v = recurrent_product(before.h, weights.recurrent, cell.gates)
+            after = select(active, cell.update(weights.pointwise, before, u, v), before)
+            return after, (after, self._sum(u, v) if self.keep else None)
 
-    start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
-    inputs = (befores, us, apart, d_outputs, steps.acting, steps.resets)
-    (d_carry, d_pointwise), (dv, own, d_extra) = lax.scan(adjoint_step, start, inputs, reverse=not reverse)
-    du = dv
-    if not all(summed):
-        parts = zip(own, _part_gates(dv, cell.gates), strict=True)
-        du = _join_gates(tuple(shared if o is None else o for o, shared in parts))
-    if d_us_direct is not None:
-        du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), _plus(d_extra, d_us_direct[cell.gates :])
-    d_params, d_xs = _project_adjoint(cell, weights.params, steps, du, d_extra)
-    d_recurrent = _recurrent_adjoint(befores.h, dv, weights.recurrent, cell.gates)
-    d_weights = _plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
-    d_params = _plus(d_weights.params, cast(d_params_direct, dtype))
-    return (d_carry, d_weights._replace(params=d_params)), d_xs
+        end, (carries, gates) = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=self.reverse)
+        ys = None if has_plain_output(cell) else outputs(cell, weights.params, carries, us, steps)
+        return end, (Saved(carry, carries, gates), ys)
+
+    def backward(self, cotangents, inputs):
+        """Takes (cotangent of the last carry, of the weights so far) to the same for the first carry, and d_xs.
+
+        `inputs` are the steps, what `forward` saved of them, and the outputs' cotangents. Cotangents of weights are
+        kept in the carry's precision.
+        """
+        d_carry, d_weights = cotangents
+        steps, (first, carries, gates), d_ys = inputs
+        cell, weights, dtype = self.cell, self.weights, carry_dtype(steps.dtype)
+
+        def before_each(start, after):
+            start = start[None]
+            return jnp.concatenate([after[1:], start] if self.reverse else [start, after[:-1]])
+
+        befores = restart(self.fresh, steps.resets, jax.tree.map(before_each, first, carries))
+        us = project(cell, weights.params, steps)  # not computed where nobody reads it
+        d_params_direct, d_outputs, d_us_direct = self._output_adjoint(carries, us, steps, d_ys)
+        if gates is None:
+            gates = self._rebuild(befores.h, us, steps)
+        gates = gates._replace(us=(*gates.us, *us[cell.gates :]))
+
+        def adjoint_step(state, inputs):
+            d_after, d_pointwise = state
+            before, gates, d_output, active, reset = inputs
+            d_after = _plus(d_after, d_output)
+            _, update_vjp = jax.vjp(cell.update, weights.pointwise, before, *gates.apart())
+            share, d_before, du, dv = update_vjp(zero_unless(active, d_after))
+            joined = _join_gates(dv)
+            d_before = d_before._replace(h=d_before.h + self._product_adjoint(before.h, joined))
+            if active is not None:
+                d_before = _plus(d_before, zero_unless(~active, d_after))
+            if reset is not None:
+                d_before = zero_unless(~reset, d_before)
+            # Streams in come gate by gate, which XLA reads faster; adjoints go out joined, as the products need them.
+            own = tuple(None if together else d for d, together in zip(du, self.summed, strict=False))
+            return (d_before, _plus(d_pointwise, share)), (joined, own, du[cell.gates :])
+
+        start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
+        streams = (befores, gates, d_outputs, steps.acting, steps.resets)
+        (d_carry, d_pointwise), (dv, own, d_extra) = lax.scan(adjoint_step, start, streams, reverse=not self.reverse)
+        du = dv
+        if not all(self.summed):
+            parts = zip(own, _part_gates(dv, cell.gates), strict=True)
+            du = _join_gates(tuple(shared if o is None else o for o, shared in parts))
+        if d_us_direct is not None:
+            du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), _plus(d_extra, d_us_direct[cell.gates :])
+        d_params, d_recurrent, d_xs = self._weight_adjoints(befores.h, steps, du, dv, d_extra)
+        d_weights = _plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
+        d_params = _plus(d_weights.params, cast(d_params_direct, dtype))
+        return (d_carry, d_weights._replace(params=d_params)), d_xs
+
+    def _sum(self, us, vs) -> Gates:
+        sums = tuple(u + v if together else u for u, v, together in zip(us, vs, self.summed, strict=False))
+        return Gates(sums, tuple(None if together else v for v, together in zip(vs, self.summed, strict=True)))
+
+    def _joint(self, hs, steps: Steps):
+        """[x, h] where one product with [W; R] makes all gates; None where u and v are needed apart."""
+        xs = self.cell.projected(steps.xs)
+        if xs is None or self.transposed is None or not (all(self.summed) and has_plain_output(self.cell)):
+            return None
+        return jnp.concatenate([zero_unless(steps.active, xs), hs.astype(xs.dtype)], axis=-1)
+
+    def _rebuild(self, hs, us, steps: Steps) -> Gates:
+        """Gates of all steps from the states before them."""
+        cell, params = self.cell, self.weights.params
+        joint = self._joint(hs, steps)
+        if joint is None:
+            return self._sum(us[: cell.gates], recurrent_product(hs, self.weights.recurrent, cell.gates))
+        sums = affine(joint, jnp.concatenate([params.input, self.weights.recurrent]), params.bias)
+        return Gates(_part_gates(sums, cell.gates), (None,) * cell.gates)
+
+    def _product_adjoint(self, h, dv):
+        """The cotangent of h by way of h @ R; dv of all gates joined."""
+        if self.transposed is not None:
+            return matmul(dv, self.transposed)
+        _, product_vjp = jax.vjp(lambda h: recurrent_product(h, self.weights.recurrent, self.cell.gates), h)
+        return product_vjp(_part_gates(dv, self.cell.gates))[0]
+
+    def _output_adjoint(self, carries, us, steps: Steps, d_ys):
+        """Cotangents of params, carries and us by way of the outputs, None where they do not reach."""
+        if has_plain_output(self.cell):
+            nothing = jax.tree.map(lambda _: None, carries)
+            return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
+        _, output_vjp = jax.vjp(lambda p, c, u: outputs(self.cell, p, c, u, steps), self.weights.params, carries, us)
+        return output_vjp(d_ys)
+
+    def _weight_adjoints(self, hs, steps: Steps, du, dv, extra):
+        """Cotangents of the parameters by way of `project`, of R, and of xs; du and dv of all gates joined."""
+        cell, params = self.cell, self.weights.params
+        projected = cell.projected(steps.xs)
+        joint = self._joint(hs, steps)
+        if joint is not None:
+            d_input, d_recurrent = jnp.split(_weight_adjoint(joint, dv.astype(joint.dtype)), [params.input.shape[0]])
+        else:
+            d_recurrent = self._recurrent_adjoint(hs, dv)
+            if projected is None:
+                _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
+                d_params, d_xs = project_vjp((*_part_gates(du, cell.gates), *extra))
+                return d_params, d_recurrent, d_xs
+            d_input = _weight_adjoint(zero_unless(steps.active, projected), du.astype(steps.dtype))
+        d_bias = jnp.sum(du, axis=tuple(range(du.ndim - 1)))
+        d_params = jax.tree.map(lambda _: None, params)._replace(input=d_input, bias=d_bias)
+        if projected is steps.xs:
+            return d_params, d_recurrent, zero_unless(steps.active, matmul(du, params.input.T)).astype(steps.dtype)
+        _, project_vjp = jax.vjp(lambda x: project(cell, params, steps._replace(xs=x)), steps.xs)
+        return d_params, d_recurrent, project_vjp((*_part_gates(du, cell.gates), *extra))[0]
+
+    def _recurrent_adjoint(self, hs, dv):
+        """The cotangent of R."""
+        recurrent = self.weights.recurrent
+        if self.transposed is not None:
+            return _weight_adjoint(hs.astype(recurrent.dtype), dv.astype(recurrent.dtype))
+        _, product_vjp = jax.vjp(lambda r: recurrent_product(hs, r, self.cell.gates), recurrent)
+        return product_vjp(_part_gates(dv, self.cell.gates))[0]

@@ -4,7 +4,8 @@ Forward keeps carries only; backward goes through the chunks from the end of the
 touched once per step, and no buffer of size (time, batch, gates * hidden) ever exists.
 """
 
-import functools
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import jax
@@ -13,59 +14,109 @@ from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Backend, Steps, fresh_carry, join
-from jaxrnn.backends.chunk import Weights, backward_chunk, forward_chunk, outputs
+from jaxrnn.backends.chunk import Chunks, Weights, outputs, read_as_sum
 from jaxrnn.backends.scan import Scan
 from jaxrnn.cell import Cell, GatedCell
 from jaxrnn.numerics import carry_dtype, cast
+
+# Measured on CPUs. Adjoints of all gates of a chunk should stay in the cache; below 16 steps products get too small.
+_NUMBERS = 2**18
+_SHORTEST, _LONGEST = 16, 128
+# Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
+_HIDDEN_WORTH_KEEPING = 256
+_MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
 
 
 @dataclass(frozen=True)
 class ChunkedScan(Backend):
     """Chunked backpropagation through time; the default on a CPU, and elsewhere for cells that are not linear.
 
-    `chunk`: steps per chunk. Gated cells run by a custom VJP that keeps their carries; `checkpoint_every=k` keeps
-    carries every k steps only, memory O(time / k + k) beyond inputs, outputs and gradients. Other cells are
-    recomputed chunk by chunk (or every k steps). Reverse mode to any order; forward mode needs Scan().
-    Defaults: chunks of 16 steps, no checkpoints.
+    Gated cells run by a custom VJP that keeps their carries and, with `keep_gates`, u and v of every step; without,
+    these are rebuilt by one product for each chunk. `checkpoint_every=k` keeps carries every k steps only, memory
+    O(time / k + k) beyond inputs, outputs and gradients. Other cells are recomputed chunk by chunk (or every k steps).
+    Reverse mode to any order; forward mode needs Scan().
+
+    `chunk`: steps per chunk. Default: from the sizes, 16 to 128, where possible so that chunks are of equal length.
+    `keep_gates`: default: for fewer than 512 steps, of cells with one gate or at least 256 hidden units.
+    `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: an option is below 1.
     """
 
-    chunk: int = 16
+    chunk: int | None = None
     checkpoint_every: int | None = None
+    keep_gates: bool | None = None
 
     def __post_init__(self):  # noqa: D105
         self._check_positive(chunk=self.chunk, checkpoint_every=self.checkpoint_every)
+        if not isinstance(self.keep_gates, bool | None):
+            raise TypeError(f"ChunkedScan: `keep_gates` must be True, False or None, got {self.keep_gates!r}.")
 
     def refuses(self, cell: Cell, xs: PyTree) -> str | None:
         """Never."""
         return None
 
+    def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
+        """See Backend."""
+        time, *batch, _ = jax.tree.leaves(xs)[0].shape
+        chunk, keep_gates = self.chunk, self.keep_gates
+        if isinstance(cell, GatedCell):
+            numbers = math.prod(batch) * cell.gates * cell.hidden_size
+            chunk = chunk or _chunk_length(min(time, self.checkpoint_every or time), _NUMBERS // max(numbers, 1))
+            if keep_gates is None:
+                worth = cell.gates == 1 or cell.hidden_size >= _HIDDEN_WORTH_KEEPING
+                keep_gates = worth and time < _MEMORY_COMES_FIRST
+        return dataclasses.replace(self, chunk=chunk or _SHORTEST, keep_gates=keep_gates or False)
+
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
+        backend = self.sized(cell, steps.xs)
         if not isinstance(cell, GatedCell) or steps.time == 0:
-            return Scan(checkpoint_every=self.checkpoint_every or self.chunk).run(cell, params, carry, steps, reverse)
+            plain = Scan(checkpoint_every=backend.checkpoint_every or backend.chunk)
+            return plain.run(cell, params, carry, steps, reverse)
         pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
-        return _unroll(cell, self, reverse, Weights(params, cell.recurrent(params), pointwise), carry, steps)
+        return _unroll(cell, backend, reverse, Weights(params, cell.recurrent(params), pointwise), carry, steps)
+
+    def chunks(self, cell: GatedCell, reverse: bool, weights: Weights, carry, steps: Steps) -> Chunks:
+        """How every chunk is computed."""
+        assert self.chunk is not None and self.keep_gates is not None  # see `sized`
+        return Chunks(
+            cell=cell,
+            length=self.chunk,
+            reverse=reverse,
+            keep=self.keep_gates,
+            weights=weights,
+            fresh=fresh_carry(cell, steps),
+            summed=read_as_sum(cell, weights, carry, steps),
+            transposed=weights.recurrent.T if weights.recurrent.ndim == 2 else None,
+        )
 
 
-def _forward_stretch(cell: GatedCell, chunk: int, reverse: bool, weights: Weights, fresh, carry, steps: Steps):
-    """All chunks of a stretch: (last carry, outputs), and the carries that its backward pass needs."""
-    pieces = steps.split(chunk)
-    body = functools.partial(forward_chunk, cell, reverse, weights, fresh)
-    carry, (starts, carries, ys) = lax.scan(body, carry, pieces, reverse=reverse)
+def _chunk_length(time: int, fitting: int) -> int:
+    """Steps per chunk: as many as fit, within bounds; next to that a divisor, so that no chunk has to be filled up."""
+    target = min(max(fitting, _SHORTEST), _LONGEST)
+    if time <= target:
+        return max(time, 1)
+    shorter = [length for length in range(target, target // 2, -1) if time % length == 0]
+    longer = [length for length in range(target, min(2 * target, _LONGEST) + 1) if time % length == 0]
+    return next(iter(shorter + longer), target)
+
+
+def _forward_stretch(chunks: Chunks, carry, steps: Steps):
+    """All chunks of a stretch: (last carry, outputs), and what its backward pass needs."""
+    pieces = steps.split(chunks.length)
+    carry, (saved, ys) = lax.scan(chunks.forward, carry, pieces, reverse=chunks.reverse)
     if ys is None:
-        ys = outputs(cell, weights.params, carries, None, pieces)
-    return (carry, join(ys, steps.time)), (starts, carries)
+        ys = outputs(chunks.cell, chunks.weights.params, saved.carries, None, pieces)
+    return (carry, join(ys, steps.time)), saved
 
 
-def _backward_stretch(cell: GatedCell, chunk: int, reverse: bool, weights: Weights, fresh, cotangents, inputs):
+def _backward_stretch(chunks: Chunks, cotangents, inputs):
     """The chunks of a stretch against time: (cotangents of first carry and weights), d_xs."""
-    steps, (starts, carries), d_ys = inputs
-    body = functools.partial(backward_chunk, cell, reverse, weights, fresh)
-    pieces = (steps.split(chunk), starts, carries, Steps(d_ys).split(chunk).xs)
-    cotangents, d_xs = lax.scan(body, cotangents, pieces, reverse=not reverse)
+    steps, saved, d_ys = inputs
+    pieces = (steps.split(chunks.length), saved, Steps(d_ys).split(chunks.length).xs)
+    cotangents, d_xs = lax.scan(chunks.backward, cotangents, pieces, reverse=not chunks.reverse)
     return cotangents, join(d_xs, steps.time)
 
 
@@ -74,35 +125,35 @@ def _unroll_primal(cell: GatedCell, backend: ChunkedScan, reverse: bool, weights
 
 
 def _unroll_forward(cell: GatedCell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    forward = functools.partial(_forward_stretch, cell, backend.chunk, reverse, weights, fresh_carry(cell, steps))
+    chunks = backend.chunks(cell, reverse, weights, carry, steps)
     if backend.checkpoint_every is None:
-        results, saved = forward(carry, steps)
-        return results, (weights, steps, saved)
+        results, saved = _forward_stretch(chunks, carry, steps)
+        return results, (weights, carry, steps, saved)
 
     def segment(carry, piece):
-        (end, ys), _ = forward(carry, piece)
+        (end, ys), _ = _forward_stretch(chunks, carry, piece)
         return end, (carry, ys)
 
     carry, (borders, ys) = lax.scan(segment, carry, steps.split(backend.checkpoint_every), reverse=reverse)
-    return (carry, join(ys, steps.time)), (weights, steps, borders)
+    return (carry, join(ys, steps.time)), (weights, carry, steps, borders)
 
 
 def _unroll_backward(cell: GatedCell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
-    weights, steps, saved = residuals
+    weights, carry, steps, saved = residuals
     d_carry, d_ys = cotangents
-    run = (cell, backend.chunk, reverse, weights, fresh_carry(cell, steps))
+    chunks = backend.chunks(cell, reverse, weights, carry, steps)
     start = d_carry, cast(jax.tree.map(jnp.zeros_like, weights), carry_dtype(steps.dtype))
     if backend.checkpoint_every is None:
-        (d_carry, d_weights), d_xs = _backward_stretch(*run, start, (steps, saved, d_ys))
+        (d_carry, d_weights), d_xs = _backward_stretch(chunks, start, (steps, saved, d_ys))
     else:
 
         def segment(cotangents, inputs):
             piece, border, d_ys = inputs
-            _, saved = _forward_stretch(*run, border, piece)
-            return _backward_stretch(*run, cotangents, (piece, saved, d_ys))
+            _, saved = _forward_stretch(chunks, border, piece)
+            return _backward_stretch(chunks, cotangents, (piece, saved, d_ys))
 
-        length = backend.checkpoint_every
-        pieces = (steps.split(length), saved, Steps(d_ys).split(length).xs)
+        every = backend.checkpoint_every
+        pieces = (steps.split(every), saved, Steps(d_ys).split(every).xs)
         (d_carry, d_weights), d_xs = lax.scan(segment, start, pieces, reverse=not reverse)
         d_xs = join(d_xs, steps.time)
     d_weights = jax.tree.map(lambda d, w: d.astype(w.dtype), d_weights, weights)

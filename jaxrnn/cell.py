@@ -163,13 +163,6 @@ class GatedCell(Cell):
         """xs @ input + bias, as a tuple of `gates` arrays."""
         return tuple(jnp.split(affine(xs, params.input, params.bias), self.gates, axis=-1))
 
-    def projected(self, xs):
-        """The array that goes through `params.input` and `params.bias`; None where `project` is the cell's own.
-
-        Backends form the gradient of these by one product. A wrapper, whose inputs hold more, names the inner array.
-        """
-        return xs if type(self).project is GatedCell.project else None
-
     def recurrent(self, params):
         """R, (hidden, gates * hidden), or with heads (heads, n, gates * n)."""
         return params.recurrent

@@ -39,8 +39,15 @@ def cast(tree: PyTree, dtype) -> PyTree:
 
 
 def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"]) -> Inexact[Array, "..."]:
-    """`x @ weight` with x taken in the weight's dtype and the sum kept in at least float32."""
-    return jnp.matmul(x.astype(weight.dtype), weight, preferred_element_type=carry_dtype(weight.dtype))
+    """`x @ weight` with x taken in the weight's dtype and the sum kept in at least float32.
+
+    On a CPU leading axes are folded into one: XLA makes the product's gradients up to twice as fast for matrices.
+    Elsewhere they are kept, since folding a batch axis that is sharded would gather it.
+    """
+    x = x.astype(weight.dtype)
+    if weight.ndim == 2 and x.ndim > 2 and jax.default_backend() == "cpu":
+        return matmul(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[-1])
+    return jnp.matmul(x, weight, preferred_element_type=carry_dtype(weight.dtype))
 
 
 def affine(xs, weight, bias):

@@ -53,7 +53,7 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
     Example:
         >>> from jaxrnn import Elman
         >>> print(explain(Elman(4), jnp.zeros((8, 2))).backend)
-        ChunkedScan(chunk=16, checkpoint_every=None, keep_gates=True)
+        ChunkedScan(chunk=8, checkpoint_every=None, keep_gates=True)
     """
     if not isinstance(cell, Cell):
         raise TypeError(

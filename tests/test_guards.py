@@ -23,7 +23,7 @@ FLOORS = [
     ["typing", "errors", "numerics", "activations", "files"],
     ["initializers", "cell", "network"],
     ["cells"],
-    ["backends.base", "backends.scan", "backends.chunk", "kernels", "backends"],
+    ["backends.base", "backends.scan", "backends.chunk", "backends.linear", "kernels", "backends"],
     ["validation", "unroll"],
     ["sequence", "stochastic", "debug"],
     ["gradients", "tasks", "data", "nn"],

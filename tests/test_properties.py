@@ -45,11 +45,17 @@ def test_a_run_may_be_cut_anywhere(cell, backend, acts, reverse, cut):
 
 
 @settings(max_examples=6)
-@given(chunk=st.integers(1, 13), every=st.none() | st.integers(1, 13), time=st.integers(1, 12), reverse=st.booleans())
-def test_options_change_nothing(chunk, every, time, reverse):
+@given(
+    chunk=st.integers(1, 13),
+    every=st.none() | st.integers(1, 13),
+    keep_gates=st.booleans(),
+    time=st.integers(1, 12),
+    reverse=st.booleans(),
+)
+def test_options_change_nothing(chunk, every, keep_gates, time, reverse):
     cell = LSTM(3)
     arguments = draw_arguments(cell, time=time, batch=())
     cotangents = arguments.carry, np.ones((time, 3))
     expected = value_and_gradient(unroll, cell, ChunkedScan(), reverse, arguments, Acts(), cotangents)
-    backend = ChunkedScan(chunk, every)
+    backend = ChunkedScan(chunk, every, keep_gates)
     assert_close(value_and_gradient(unroll, cell, backend, reverse, arguments, Acts(), cotangents), expected, 1e-12)

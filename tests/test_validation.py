@@ -133,11 +133,16 @@ def test_flags(name, error, message, how):
             "`backend` Associative() ... LSTM ... not linear ... Leave `backend` None",
             lambda: unroll(backend=Associative()),
         ),
-        (TypeError, "ChunkedScan ... `chunks`=4 ... chunk, checkpoint_every", lambda: ChunkedScan(chunks=4)),
+        (
+            TypeError,
+            "ChunkedScan ... `chunks`=4 ... chunk, checkpoint_every, keep_gates",
+            lambda: ChunkedScan(chunks=4),
+        ),
         (TypeError, "Associative ... `chunk`=4 ... Options: none", lambda: Associative(chunk=4)),
         (ValueError, "Scan ... `unroll` ... at least 1, got 0", lambda: Scan(unroll=0)),
         (ValueError, "Scan ... `checkpoint_every` ... at least 1, got -1", lambda: Scan(checkpoint_every=-1)),
         (ValueError, "ChunkedScan ... `chunk` ... whole number ... got 2.0", lambda: ChunkedScan(chunk=2.0)),
+        (TypeError, "ChunkedScan ... `keep_gates` ... True, False or None, got 1", lambda: ChunkedScan(keep_gates=1)),
         (ValueError, "ChunkedScan ... `checkpoint_every` ... got 0", lambda: ChunkedScan(checkpoint_every=0)),
     ]
 )

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Inexact, PyTree
 
-from jaxrnn.backends.base import Backend, Steps, finish, fresh_carry, project
-from jaxrnn.cell import Cell, HiddenCarry, LinearCell
-from jaxrnn.numerics import carry_dtype, select
+from jaxrnn.backends.base import Backend, Steps
+from jaxrnn.backends.linear import previous, run_linear
+from jaxrnn.cell import Cell, LinearCell
+from jaxrnn.numerics import select
 
 
 def _compose(earlier, later):
@@ -39,13 +40,6 @@ def _linear_scan(
 linear_scan = jax.custom_vjp(_linear_scan, nondiff_argnums=(4,))
 
 
-def _previous(hs, h0, resets, reverse: bool):
-    """h_{t-1} for every t, as the step at t saw it."""
-    ordered = [hs[1:], h0[None]] if reverse else [h0[None], hs[:-1]]
-    before = jnp.concatenate(ordered) if hs.shape[0] else hs
-    return before if resets is None else select(resets, jnp.zeros_like(before), before)
-
-
 def _linear_scan_forward(a, b, h0, resets, reverse: bool):
     hs = linear_scan(a, b, h0, resets, reverse)
     return hs, (a, h0, resets, hs)
@@ -57,17 +51,21 @@ def _linear_scan_backward(reverse: bool, residuals, d_hs):
     if a.shape[0] == 0:
         return jnp.zeros_like(a), d_hs, jnp.zeros_like(h0), None
     zero = jnp.zeros_like(h0)
-    later_a = _previous(a, zero, None, not reverse)
-    later_resets = None if resets is None else _previous(resets, jnp.zeros_like(resets[0]), None, not reverse)
+    later_a = previous(a, zero, None, not reverse)
+    later_resets = None if resets is None else previous(resets, jnp.zeros_like(resets[0]), None, not reverse)
     adjoints = linear_scan(later_a, d_hs, zero, later_resets, not reverse)
     first = -1 if reverse else 0
     d_h0 = a[first] * adjoints[first]
     if resets is not None:
         d_h0 = select(resets[first], zero, d_h0)
-    return adjoints * _previous(hs, h0, resets, reverse), adjoints, d_h0, None
+    return adjoints * previous(hs, h0, resets, reverse), adjoints, d_h0, None
 
 
 linear_scan.defvjp(_linear_scan_forward, _linear_scan_backward)
+
+
+def _spread_scan(a, b, h0, resets, reverse: bool):
+    return linear_scan(jnp.broadcast_to(a, b.shape), b, h0, resets, reverse)
 
 
 @dataclass(frozen=True)
@@ -86,18 +84,4 @@ class Associative(Backend):
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
         assert isinstance(cell, LinearCell)
-        us = project(cell, params, steps)
-        wide = cell.widen(params, carry_dtype(steps.dtype))
-        a, b = cell.coefficients(wide, us)
-        a, b = (x.astype(carry.h.dtype) for x in (jnp.broadcast_to(a, b.shape), b))
-        fresh = fresh_carry(cell, steps).h
-        if steps.active is not None:
-            a = select(steps.active, a, jnp.ones_like(a))
-            b = select(steps.active, b, jnp.zeros_like(b))
-        if steps.resets is not None:
-            b = select(steps.resets, b + a * fresh, b)
-        hs = linear_scan(a, b, carry.h, steps.resets, reverse)
-        ys = finish(cell.readout(wide, hs, us), steps.active, steps.dtype)
-        if steps.time == 0:
-            return carry, ys
-        return HiddenCarry(hs[0 if reverse else -1]), ys
+        return run_linear(cell, params, carry, steps, reverse, _spread_scan)

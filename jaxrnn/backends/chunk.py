@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, finish, project, restart
 from jaxrnn.cell import Cell, GatedCell, recurrent_product
-from jaxrnn.numerics import affine, carry_dtype, cast, matmul, select, zero_unless
+from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
 
 
 class Weights(NamedTuple):
@@ -95,12 +95,6 @@ def _part_gates(joined, count: int) -> tuple:
     return tuple(jnp.split(joined, count, axis=-1))
 
 
-def _weight_adjoint(inputs, adjoints):
-    """inputs^T adjoints, added over time and batch by one product; faster than the transpose that JAX derives."""
-    lead = tuple(range(inputs.ndim - 1))
-    return lax.dot_general(inputs, adjoints, ((lead, lead), ((), ())), preferred_element_type=carry_dtype(inputs.dtype))
-
-
 @dataclass(frozen=True)
 class Chunks:
     """How every chunk of one run is computed.
@@ -152,7 +146,7 @@ class Chunks:
         us = project(cell, weights.params, steps)  # not computed where nobody reads it
         d_params_direct, d_outputs, d_us_direct = self._output_adjoint(carries, us, steps, d_ys)
         if gates is None:
-            gates = self._rebuild(befores.h, us, steps)
+            gates = self._sum(us[: cell.gates], recurrent_product(befores.h, weights.recurrent, cell.gates))
         gates = gates._replace(us=(*gates.us, *us[cell.gates :]))
 
         def adjoint_step(state, inputs):
@@ -180,7 +174,10 @@ class Chunks:
             du = _join_gates(tuple(shared if o is None else o for o, shared in parts))
         if d_us_direct is not None:
             du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), _plus(d_extra, d_us_direct[cell.gates :])
-        d_params, d_recurrent, d_xs = self._weight_adjoints(befores.h, steps, du, dv, d_extra)
+        _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), weights.params, steps.xs)
+        d_params, d_xs = project_vjp((*_part_gates(du, cell.gates), *d_extra))
+        _, product_vjp = jax.vjp(lambda r: recurrent_product(befores.h, r, cell.gates), weights.recurrent)
+        (d_recurrent,) = product_vjp(_part_gates(dv, cell.gates))
         d_weights = _plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
         d_params = _plus(d_weights.params, cast(d_params_direct, dtype))
         return (d_carry, d_weights._replace(params=d_params)), d_xs
@@ -188,22 +185,6 @@ class Chunks:
     def _sum(self, us, vs) -> Gates:
         sums = tuple(u + v if together else u for u, v, together in zip(us, vs, self.summed, strict=False))
         return Gates(sums, tuple(None if together else v for v, together in zip(vs, self.summed, strict=True)))
-
-    def _joint(self, hs, steps: Steps):
-        """[x, h] where one product with [W; R] makes all gates; None where u and v are needed apart."""
-        xs = self.cell.projected(steps.xs)
-        if xs is None or self.transposed is None or not (all(self.summed) and has_plain_output(self.cell)):
-            return None
-        return jnp.concatenate([zero_unless(steps.active, xs), hs.astype(xs.dtype)], axis=-1)
-
-    def _rebuild(self, hs, us, steps: Steps) -> Gates:
-        """Gates of all steps from the states before them."""
-        cell, params = self.cell, self.weights.params
-        joint = self._joint(hs, steps)
-        if joint is None:
-            return self._sum(us[: cell.gates], recurrent_product(hs, self.weights.recurrent, cell.gates))
-        sums = affine(joint, jnp.concatenate([params.input, self.weights.recurrent]), params.bias)
-        return Gates(_part_gates(sums, cell.gates), (None,) * cell.gates)
 
     def _product_adjoint(self, h, dv):
         """The cotangent of h by way of h @ R; dv of all gates joined."""
@@ -219,32 +200,3 @@ class Chunks:
             return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
         _, output_vjp = jax.vjp(lambda p, c, u: outputs(self.cell, p, c, u, steps), self.weights.params, carries, us)
         return output_vjp(d_ys)
-
-    def _weight_adjoints(self, hs, steps: Steps, du, dv, extra):
-        """Cotangents of the parameters by way of `project`, of R, and of xs; du and dv of all gates joined."""
-        cell, params = self.cell, self.weights.params
-        projected = cell.projected(steps.xs)
-        joint = self._joint(hs, steps)
-        if joint is not None:
-            d_input, d_recurrent = jnp.split(_weight_adjoint(joint, dv.astype(joint.dtype)), [params.input.shape[0]])
-        else:
-            d_recurrent = self._recurrent_adjoint(hs, dv)
-            if projected is None:
-                _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), params, steps.xs)
-                d_params, d_xs = project_vjp((*_part_gates(du, cell.gates), *extra))
-                return d_params, d_recurrent, d_xs
-            d_input = _weight_adjoint(zero_unless(steps.active, projected), du.astype(steps.dtype))
-        d_bias = jnp.sum(du, axis=tuple(range(du.ndim - 1)))
-        d_params = jax.tree.map(lambda _: None, params)._replace(input=d_input, bias=d_bias)
-        if projected is steps.xs:
-            return d_params, d_recurrent, zero_unless(steps.active, matmul(du, params.input.T)).astype(steps.dtype)
-        _, project_vjp = jax.vjp(lambda x: project(cell, params, steps._replace(xs=x)), steps.xs)
-        return d_params, d_recurrent, project_vjp((*_part_gates(du, cell.gates), *extra))[0]
-
-    def _recurrent_adjoint(self, hs, dv):
-        """The cotangent of R."""
-        recurrent = self.weights.recurrent
-        if self.transposed is not None:
-            return _weight_adjoint(hs.astype(recurrent.dtype), dv.astype(recurrent.dtype))
-        _, product_vjp = jax.vjp(lambda r: recurrent_product(hs, r, self.cell.gates), recurrent)
-        return product_vjp(_part_gates(dv, self.cell.gates))[0]

@@ -7,6 +7,7 @@ touched once per step, and no buffer of size (time, batch, gates * hidden) ever 
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,23 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Backend, Steps, fresh_carry, join
 from jaxrnn.backends.chunk import Chunks, Weights, outputs, read_as_sum
+from jaxrnn.backends.linear import run_linear, sequential_scan
 from jaxrnn.backends.scan import Scan
-from jaxrnn.cell import Cell, GatedCell
+from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.numerics import carry_dtype, cast
 
-# Measured on CPUs. Adjoints of all gates of a chunk should stay in the cache; below 16 steps products get too small.
-_NUMBERS = 2**18
-_SHORTEST, _LONGEST = 16, 128
+
+class _Bounds(NamedTuple):
+    """Of a chunk: numbers in one array of all its steps, which should stay in the cache, and steps."""
+
+    numbers: int
+    shortest: int
+    longest: int
+
+
+# Measured on CPUs. Arrays of gated cells hold all gates; below 16 steps their products get too small.
+_GATED = _Bounds(2**18, 16, 128)
+_LINEAR = _Bounds(2**18, 16, 4096)
 # Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
 _HIDDEN_WORTH_KEEPING = 256
 _MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
@@ -60,18 +71,23 @@ class ChunkedScan(Backend):
     def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
         """See Backend."""
         time, *batch, _ = jax.tree.leaves(xs)[0].shape
-        chunk, keep_gates = self.chunk, self.keep_gates
+        chunk, keep_gates = self.chunk, self.keep_gates or False
+        stretch = min(time, self.checkpoint_every or time)
         if isinstance(cell, GatedCell):
-            numbers = math.prod(batch) * cell.gates * cell.hidden_size
-            chunk = chunk or _chunk_length(min(time, self.checkpoint_every or time), _NUMBERS // max(numbers, 1))
-            if keep_gates is None:
+            chunk = chunk or _chunk_length(stretch, _GATED, math.prod(batch) * cell.gates * cell.hidden_size)
+            if self.keep_gates is None:
                 worth = cell.gates == 1 or cell.hidden_size >= _HIDDEN_WORTH_KEEPING
                 keep_gates = worth and time < _MEMORY_COMES_FIRST
-        return dataclasses.replace(self, chunk=chunk or _SHORTEST, keep_gates=keep_gates or False)
+        elif isinstance(cell, LinearCell):
+            state = jax.eval_shape(cell.init_carry).h.size
+            chunk = chunk or _chunk_length(stretch, _LINEAR, math.prod(batch) * state)
+        return dataclasses.replace(self, chunk=chunk or min(_GATED.shortest, max(time, 1)), keep_gates=keep_gates)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
         backend = self.sized(cell, steps.xs)
+        if isinstance(cell, LinearCell) and steps.time:
+            return _unroll_linear(cell, backend, params, carry, steps, reverse)
         if not isinstance(cell, GatedCell) or steps.time == 0:
             plain = Scan(checkpoint_every=backend.checkpoint_every or backend.chunk)
             return plain.run(cell, params, carry, steps, reverse)
@@ -93,14 +109,29 @@ class ChunkedScan(Backend):
         )
 
 
-def _chunk_length(time: int, fitting: int) -> int:
+def _chunk_length(time: int, bounds: _Bounds, numbers: int) -> int:
     """Steps per chunk: as many as fit, within bounds; next to that a divisor, so that no chunk has to be filled up."""
-    target = min(max(fitting, _SHORTEST), _LONGEST)
+    target = min(max(bounds.numbers // max(numbers, 1), bounds.shortest), bounds.longest)
     if time <= target:
         return max(time, 1)
     shorter = [length for length in range(target, target // 2, -1) if time % length == 0]
-    longer = [length for length in range(target, min(2 * target, _LONGEST) + 1) if time % length == 0]
+    longer = [length for length in range(target, min(2 * target, bounds.longest) + 1) if time % length == 0]
     return next(iter(shorter + longer), target)
+
+
+def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps: Steps, reverse: bool):
+    """Chunk by chunk, each of them computed again in the backward pass."""
+    wide = cast(params, carry_dtype(steps.dtype))  # so that the gradient is summed over chunks in this precision
+
+    def chunk(carry, piece):
+        narrow = jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params)
+        return run_linear(cell, narrow, carry, piece, reverse, sequential_scan)
+
+    length = backend.checkpoint_every or backend.chunk
+    assert length is not None  # see `sized`
+    pieces = steps.split(length)
+    carry, ys = lax.scan(jax.checkpoint(chunk, prevent_cse=False), carry, pieces, reverse=reverse)
+    return carry, join(ys, steps.time)
 
 
 def _forward_stretch(chunks: Chunks, carry, steps: Steps):

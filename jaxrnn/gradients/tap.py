@@ -80,9 +80,6 @@ class _GatedTapped(_Tapped, GatedWrapper):
     def project(self, params, xs):
         return *self.cell.project(params, xs.xs), xs.tap
 
-    def projected(self, xs):
-        return self.cell.projected(xs.xs)
-
     def update(self, pointwise, carry, u, v):
         return read_adjoint(self.cell.update(pointwise, carry, u[:-1], v), u[-1])
 

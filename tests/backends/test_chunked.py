@@ -9,7 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn import GRU, LSTM, ChunkedScan, Elman, GatedCell, HiddenCarry, PeepholeLSTM, Scan, unroll
+from jaxrnn import (
+    GRU,
+    LRU,
+    LSTM,
+    Cell,
+    ChunkedScan,
+    Elman,
+    GatedCell,
+    HiddenCarry,
+    PeepholeLSTM,
+    ResetBeforeGRU,
+    Scan,
+    unroll,
+)
 from tests.checks import Acts, Case, assert_close, draw_arguments
 from tests.examples import UserHeads, UserNoise, UserReadout, name
 
@@ -140,6 +153,45 @@ def test_chunks_are_balanced():
     gradient, inputs = gradient_program(LSTM(HIDDEN), ChunkedScan(16), time=33)
     lengths = {eqn.params["length"] for eqn in scans(list(equations(jax.make_jaxpr(gradient)(*inputs).jaxpr)))}
     assert lengths == {3, 11}
+
+
+@pytest.mark.parametrize(
+    "cell, shape, chunk, keep_gates",
+    [
+        (LSTM(256), (128, 32, 8), 16, True),  # the shortest chunks
+        (LSTM(256), (512, 32, 8), 16, False),  # memory comes first
+        (LSTM(128), (256, 64, 8), 16, False),  # gates of few units are rebuilt
+        (Elman(128), (256, 64, 8), 32, True),  # those of one gate are not
+        (LSTM(64), (2000, 8, 8), 125, False),  # the longest divisor of 2,000 that fits
+        (LSTM(64), (2003, 8, 8), 128, False),  # a prime: the last chunk is filled up
+        (LSTM(32), (50, 256, 8), 10, False),
+        (GRU(4), (8, 8), 8, False),  # one chunk, and no batch axis
+        (LRU(32, 8), (65536, 1, 8), 4096, False),  # linear cells are cut by their states
+        (LRU(64, 8), (1024, 32, 8), 128, False),
+        (ResetBeforeGRU(4), (64, 8), 16, False),
+        (LSTM(4), (0, 2, 8), 1, False),
+    ],
+    ids=lambda value: name(value) if isinstance(value, Cell) else "",
+)
+def test_options_left_open_follow_from_the_sizes(cell, shape, chunk, keep_gates):
+    xs = jax.ShapeDtypeStruct(shape, jnp.float32)
+    assert ChunkedScan().sized(cell, xs) == ChunkedScan(chunk, None, keep_gates)
+    assert ChunkedScan(7, 14, True).sized(cell, xs) == ChunkedScan(7, 14, True)
+
+
+@pytest.mark.parametrize("cell", [LSTM(HIDDEN), GRU(HIDDEN), UserNoise(HIDDEN), UserReadout(HIDDEN)], ids=name)
+@pytest.mark.parametrize("every", [None, 20])
+def test_kept_gates_leave_no_product_to_rebuild(cell, every):
+    """Products of whole chunks by R are in the backward pass only where gates are not kept."""
+
+    def rebuilt(keep_gates: bool) -> int:
+        rows, columns = CHUNK * BATCH, recurrent_shape(cell)[1]
+        program = traced(cell, ChunkedScan(CHUNK, every, keep_gates))
+        products = [eqn for eqn in program if eqn.primitive.name == "dot_general"]
+        by_r = [eqn for eqn in products if eqn.invars[1].aval.shape == recurrent_shape(cell)]
+        return sum(eqn.outvars[0].aval.shape == (rows, columns) for eqn in by_r)
+
+    assert rebuilt(False) == rebuilt(True) + 1
 
 
 @pytest.mark.parametrize("time", [1, 4, 7, 8, 9, 16])

@@ -27,7 +27,7 @@ from tests.examples import CELLS, FEATURES, USERS, build, name
 WAYS = [
     (Scan(unroll=2, checkpoint_every=4), True),
     (ChunkedScan(chunk=4), False),
-    (ChunkedScan(chunk=4), True),
+    (ChunkedScan(chunk=4, keep_gates=True), True),
     (ChunkedScan(chunk=4, checkpoint_every=6), False),
     (Associative(), False),
     (Associative(), True),

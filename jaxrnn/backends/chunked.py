@@ -1,7 +1,7 @@
-"""Backpropagation through time in chunks, by a custom VJP that serves every gated cell.
+"""Backpropagation through time in chunks: for gated cells by a custom VJP, for the others by computing chunks again.
 
-Forward keeps carries only; backward goes through the chunks from the end of the run. So no weight gradient is
-touched once per step, and no buffer of size (time, batch, gates * hidden) ever exists.
+The backward pass of a gated cell goes through the chunks from the end of the run, with the carries of the forward
+pass and, where that is cheaper than rebuilding them, its gates. So no weight gradient is touched once per step.
 """
 
 import dataclasses
@@ -44,15 +44,16 @@ class ChunkedScan(Backend):
 
     Gated cells run by a custom VJP that keeps their carries and, with `keep_gates`, u and v of every step; without,
     these are rebuilt by one product for each chunk. `checkpoint_every=k` keeps carries every k steps only, memory
-    O(time / k + k) beyond inputs, outputs and gradients. Other cells are recomputed chunk by chunk (or every k steps).
-    Reverse mode to any order; forward mode needs Scan().
+    O(time / k + k) beyond inputs, outputs and gradients. Other cells are recomputed chunk by chunk (or every k steps);
+    of a linear cell only h' = a * h + b runs step by step. Reverse mode to any order; forward mode needs Scan().
 
-    `chunk`: steps per chunk. Default: from the sizes, 16 to 128, where possible so that chunks are of equal length.
-    `keep_gates`: default: for fewer than 512 steps, of cells with one gate or at least 256 hidden units.
-    `checkpoint_every`: default: no checkpoints.
+    `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
+    the sequence where possible. `keep_gates`: default: over fewer than 512 steps (between checkpoints, where there
+    are any) for cells with one gate or at least 256 hidden units. `checkpoint_every`: default: no checkpoints.
 
     Raises:
-        ValueError: an option is below 1.
+        ValueError: `chunk` or `checkpoint_every` is below 1.
+        TypeError: `keep_gates` is neither a truth value nor None.
     """
 
     chunk: int | None = None
@@ -77,7 +78,7 @@ class ChunkedScan(Backend):
             chunk = chunk or _chunk_length(stretch, _GATED, math.prod(batch) * cell.gates * cell.hidden_size)
             if self.keep_gates is None:
                 worth = cell.gates == 1 or cell.hidden_size >= _HIDDEN_WORTH_KEEPING
-                keep_gates = worth and time < _MEMORY_COMES_FIRST
+                keep_gates = worth and stretch < _MEMORY_COMES_FIRST
         elif isinstance(cell, LinearCell):
             state = jax.eval_shape(cell.init_carry).h.size
             chunk = chunk or _chunk_length(stretch, _LINEAR, math.prod(batch) * state)

@@ -179,6 +179,12 @@ def test_options_left_open_follow_from_the_sizes(cell, shape, chunk, keep_gates)
     assert ChunkedScan(7, 14, True).sized(cell, xs) == ChunkedScan(7, 14, True)
 
 
+def test_between_checkpoints_gates_are_kept():
+    xs = jax.ShapeDtypeStruct((4096, 32, 8), jnp.float32)
+    assert ChunkedScan(checkpoint_every=64).sized(LSTM(256), xs) == ChunkedScan(16, 64, True)
+    assert ChunkedScan(checkpoint_every=512).sized(LSTM(256), xs) == ChunkedScan(16, 512, False)
+
+
 @pytest.mark.parametrize("cell", [LSTM(HIDDEN), GRU(HIDDEN), UserNoise(HIDDEN), UserReadout(HIDDEN)], ids=name)
 @pytest.mark.parametrize("every", [None, 20])
 def test_kept_gates_leave_no_product_to_rebuild(cell, every):

@@ -160,20 +160,20 @@ def _unroll_forward(cell: GatedCell, backend: ChunkedScan, reverse: bool, weight
     chunks = backend.chunks(cell, reverse, weights, carry, steps)
     if backend.checkpoint_every is None:
         results, saved = _forward_stretch(chunks, carry, steps)
-        return results, (weights, carry, steps, saved)
+        return results, (weights, steps, saved)
 
     def segment(carry, piece):
         (end, ys), _ = _forward_stretch(chunks, carry, piece)
         return end, (carry, ys)
 
     carry, (borders, ys) = lax.scan(segment, carry, steps.split(backend.checkpoint_every), reverse=reverse)
-    return (carry, join(ys, steps.time)), (weights, carry, steps, borders)
+    return (carry, join(ys, steps.time)), (weights, steps, borders)
 
 
 def _unroll_backward(cell: GatedCell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
-    weights, carry, steps, saved = residuals
+    weights, steps, saved = residuals
     d_carry, d_ys = cotangents
-    chunks = backend.chunks(cell, reverse, weights, carry, steps)
+    chunks = backend.chunks(cell, reverse, weights, d_carry, steps)  # shaped like the carry
     start = d_carry, cast(jax.tree.map(jnp.zeros_like, weights), carry_dtype(steps.dtype))
     if backend.checkpoint_every is None:
         (d_carry, d_weights), d_xs = _backward_stretch(chunks, start, (steps, saved, d_ys))

@@ -17,8 +17,10 @@ def run_linear(cell: LinearCell, params, carry, steps: Steps, reverse: bool, sca
     us = project(cell, params, steps)
     wide = cell.widen(params, carry_dtype(steps.dtype))
     a, b = (x.astype(carry.h.dtype) for x in cell.coefficients(wide, us))
+    if a.ndim == b.ndim or steps.acting is not None:  # else it is the same at every step, which a scan may use
+        a = jnp.broadcast_to(a, b.shape)
     if steps.acting is not None:
-        a = select(steps.acting, jnp.broadcast_to(a, b.shape), jnp.ones_like(b))
+        a = select(steps.acting, a, jnp.ones_like(a))
         b = select(steps.acting, b, jnp.zeros_like(b))
     if steps.resets is not None:
         b = select(steps.resets, b + a * fresh_carry(cell, steps).h, b)

@@ -13,11 +13,13 @@ from jaxrnn import (
     GRU,
     LRU,
     LSTM,
+    Associative,
     Cell,
     ChunkedScan,
     Elman,
     GatedCell,
     HiddenCarry,
+    MinGRU,
     PeepholeLSTM,
     ResetBeforeGRU,
     Scan,
@@ -209,6 +211,31 @@ def test_any_length_is_served(time):
     values = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(s.dtype), inputs)
     expected = jax.jit(gradient_program(cell, Scan(), time)[0])(*values)
     assert_close(jax.jit(gradient)(*values), expected, 1e-5)
+
+
+@dataclass(frozen=True)
+class Decay(MinGRU):
+    """Forgets at fixed rates, with `axes` axes of one entry in the place of time and batch."""
+
+    axes: int = 0
+    units: int = 4
+
+    def coefficients(self, params, us):
+        gate, candidate = us
+        rates = jnp.tanh(params.input[0, : self.units])
+        return rates.reshape((1,) * min(self.axes, candidate.ndim - 1) + rates.shape), jax.nn.sigmoid(gate) * candidate
+
+
+@pytest.mark.parametrize("units", [1, 4])
+@pytest.mark.parametrize("axes", [0, 1, 2])
+@pytest.mark.parametrize("acts", [True, False])
+def test_rates_of_a_linear_cell_may_have_any_shape_that_spreads(axes, units, acts):
+    case = Case(Decay(4, axes=axes, units=units))
+    if not acts:
+        case.acts, case.arguments = Acts(), draw_arguments(case.cell)
+    case.check(ChunkedScan(4), reverse=False)  # filled up
+    case.check(ChunkedScan(TIME), reverse=False)
+    case.check(Associative(), reverse=True)
 
 
 @dataclass(frozen=True)

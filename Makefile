@@ -5,25 +5,34 @@ VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?= -q --durations=5
 FIGURES_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help figures test lint format types clean
+.PHONY: help figures bench bench-full test lint format types clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make figures   gradient norms of recurrent cells over the lag: figure, table, data"
+	@echo "make bench     jaxrnn beside other libraries at two shapes, a few minutes; bench-full: at all, about 45"
 	@echo "make test      the test suite"
 	@echo "make lint      ruff: checks and formatting"
 	@echo "make format    ruff: formats the code and mends what it can"
 	@echo "make types     pyright"
 	@echo "make clean     removes the environment, caches and builds"
 	@echo
-	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  WORKERS=$(WORKERS)  PYTEST_ARGS=\"$(PYTEST_ARGS)\"  FIGURES_ARGS=\"--help\""
+	@echo "Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  WORKERS=$(WORKERS)  PYTEST_ARGS=\"$(PYTEST_ARGS)\"  FIGURES_ARGS=\"--help\"  BENCH_ARGS=\"--help\""
 
 figures: $(VENV)/.scripts
 	$(BIN)/python -m benchmarks.gradient_norms $(FIGURES_ARGS)
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.speed --shapes 32x128x128x256 16x512x32x64 --cells LSTM GRU Elman --modes train \
+		--out scratch/speed_short $(BENCH_ARGS)
+
+bench-full: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.speed $(BENCH_ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -58,10 +67,15 @@ $(VENV)/.scripts: pyproject.toml | $(VENV)/.python
 	@$(INSTALL) --editable ".[scripts]"
 	@touch $@
 
+$(VENV)/.bench: pyproject.toml | $(VENV)/.python
+	@echo "Installing jaxrnn and the libraries that it is compared with into $(VENV) (a minute or two)"
+	@$(INSTALL) --editable ".[bench]"
+	@touch $@ $(VENV)/.scripts
+
 $(VENV)/.test: pyproject.toml | $(VENV)/.python
 	@echo "Installing jaxrnn and what its tests need into $(VENV) (a minute or two)"
 	@$(INSTALL) --editable ".[test]"
-	@touch $@ $(VENV)/.scripts
+	@touch $@ $(VENV)/.scripts $(VENV)/.bench
 
 $(VENV)/.lint: $(VENV)/.test
 	@echo "Installing the linter and the type checker into $(VENV)"

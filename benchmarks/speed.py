@@ -1,187 +1,93 @@
-"""The train step of jaxrnn beside flax.linen.RNN: time and temporary memory, on the machine at hand.
+"""jaxrnn beside other libraries: forward and train steps of the same cells with the same weights.
 
-Command:  python -m benchmarks.speed
-Runtime:  about 40 seconds on 2 cores; --smoke a few
-Expected: speed.png, speed.json and speed.md in one folder; a ratio below 1 means that jaxrnn is faster
-Method:   the same weights in both; outputs and gradients are compared first, and what computes something else is
-          not timed. Then the two run in turn, and each ratio is formed within one turn.
+Command:  python -m benchmarks.speed          (make bench: two shapes; make bench-full: all)
+Runtime:  35 minutes on 2 cores for everything; --smoke one minute
+Expected: speed.jsonl, speed.md and speed.png in one folder; a ratio below 1 means that jaxrnn is faster. The same
+          command goes on with a run that was interrupted
+Method:   one process for each peer and shape. All have the same weights, laid out in their own way; outputs, losses
+          and gradients are compared first, and what computes something else is not timed. Then they run in turn,
+          every other turn the other way round, and each ratio is formed within one turn. The limit is what the
+          products of the problem take, without the recurrence, at the speed of a large product on this machine.
 """
 
 import dataclasses
-import json
+import importlib.metadata
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
-import flax.linen
 import jax
-import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from rich.console import Console
 
-import jaxrnn
+from benchmarks import speed_report
 from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
-from benchmarks.environment import machine, versions
-from benchmarks.turns import in_turn, quartiles
-from jaxrnn import files
+from benchmarks.contestant import Contestant
+from benchmarks.environment import Device, machine, use_device, versions
+from benchmarks.peers import JAX_PEERS, OURS, PEERS
+from benchmarks.problems import (
+    CELLS,
+    LINEAR,
+    LINEAR_SHAPES,
+    NONLINEAR,
+    SHAPES,
+    Problem,
+    Shape,
+    operations,
+    parse_shape,
+)  # fmt: skip
+from benchmarks.programs import MODES
+from benchmarks.turns import WARM_UP, quartiles
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-
-class Shape(NamedTuple):
-    """Sizes of one problem."""
-
-    batch: int
-    time: int
-    features: int
-    hidden: int
-
-
-SHAPES = (Shape(32, 128, 128, 256), Shape(64, 256, 64, 128))
-SMOKE_SHAPES = (Shape(2, 8, 3, 4),)
-TOLERANCE = 1e-4  # of the largest entry: what float32 sums in another order may differ by
+SMOKE_SHAPE, SMOKE_RUNS = Shape(2, 8, 3, 4), 3
+COMPILATIONS = 3  # of train steps, whose compile times are told
+TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}  # of the largest entry: what sums in another order may differ by
+SHORT, MOST = 2.0, 4  # turns are repeated up to so many times as often, until all of them take so many seconds
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Times the train step (value and gradient of a mean squared loss by the parameters) against flax.linen.RNN."""
+    """Times forward and train steps (value and gradient of a mean squared loss) of jaxrnn and of other libraries."""
 
+    shapes: tuple[str, ...] = ()
+    """batch x time x features x hidden, such as 32x128x128x256. Default: eight for nonlinear cells, four for linear."""
+    cells: tuple[str, ...] = tuple(CELLS)
+    """Which cells."""
+    peers: tuple[str, ...] = ()
+    """Which libraries beside jaxrnn. Default: all that are installed."""
+    modes: tuple[str, ...] = MODES
+    """Forward alone, the gradient by the parameters, the gradient by parameters and inputs."""
     runs: int = 15
-    """Timed turns of each problem, after a warm-up."""
+    """Timed turns at least, after a warm-up; short problems take up to four times as many."""
+    at_most: float | None = None
+    """Exit with 1 where a ratio to the fastest JAX peer is above this."""
+    device: Device | None = None
+    """cpu, gpu (adds bfloat16 and cuDNN) or tpu. Default: what JAX takes."""
     seed: int = 0
     """The key from which weights and data follow."""
     out: Path | None = None
     """Folder for the results. Default: scratch/speed."""
     smoke: bool = False
-    """A quick look that all works: one tiny shape, 3 turns."""
+    """A quick look that all works: one tiny shape, train steps by the parameters, 3 turns."""
 
 
-def flax_lstm(params: jaxrnn.GatedParams) -> dict[str, Any]:
-    """Weights of jaxrnn.LSTM as flax.linen.OptimizedLSTMCell names them."""
-    kernels = zip(
-        "ifgo", *(jnp.split(w, 4, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True
-    )
-    cell = {}
-    for gate, from_input, from_hidden, bias in kernels:
-        cell[f"i{gate}"] = {"kernel": from_input}
-        cell[f"h{gate}"] = {"kernel": from_hidden, "bias": bias}
-    return {"params": {"cell": cell}}
+def check_names(settings: Settings) -> None:
+    """Raises ValueError where a cell, a peer or a mode is unknown, or a peer cannot be imported."""
+    for name, known in (("cells", CELLS), ("peers", PEERS), ("modes", MODES)):
+        for value in getattr(settings, name):
+            if value not in known:
+                raise ValueError(f"--{name}: must be of {', '.join(known)}, got {value}.")
+    for name in settings.peers:
+        if not PEERS[name].installed():
+            raise ValueError(f"--peers: {name} is not installed. Leave it out, or pip install {PEERS[name].package}.")
 
 
-def flax_gru(params: jaxrnn.GatedParams) -> dict[str, Any]:
-    """Weights of jaxrnn.GRU as flax.linen.GRUCell names them."""
-    kernels = zip(
-        "zrn", *(jnp.split(w, 3, axis=-1) for w in (params.input, params.recurrent, params.bias)), strict=True
-    )
-    cell: dict[str, Any] = {}
-    for gate, from_input, from_hidden, bias in kernels:
-        cell[f"i{gate}"] = {"kernel": from_input, "bias": bias}
-        cell[f"h{gate}"] = {"kernel": from_hidden}
-    cell["hn"]["bias"] = params.pointwise
-    return {"params": {"cell": cell}}
-
-
-PEERS: dict[str, tuple[Any, Any, Callable]] = {
-    "LSTM": (jaxrnn.LSTM, flax.linen.OptimizedLSTMCell, flax_lstm),
-    "GRU": (jaxrnn.GRU, flax.linen.GRUCell, flax_gru),
-}
-
-
-def train_step(outputs: Callable, params, xs, targets):
-    """Compiled value and gradient of mean((outputs(params, xs) - targets)^2) by the parameters."""
-
-    def loss(params, xs, targets):
-        return jnp.mean((outputs(params, xs) - targets) ** 2)
-
-    return jax.jit(jax.value_and_grad(loss)).lower(params, xs, targets).compile()
-
-
-def check_equal(what: str, ours, theirs) -> None:
-    """Raises Failed unless two trees are the same to rounding."""
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        if not np.abs(a - b).max() <= TOLERANCE * np.abs(b).max():
-            raise Failed(f"{what}: the two compute different things, off by {np.abs(a - b).max()}. It was not timed.")
-
-
-def measure(name: str, shape: Shape, runs: int, seed: int) -> dict[str, Any]:
-    """One problem: times in ms, ratio, temporary memory in MiB."""
-    make, make_peer, convert = PEERS[name]
-    cell, peer = make(shape.hidden), flax.linen.RNN(make_peer(shape.hidden), time_major=True)
-    keys = jax.random.split(jax.random.key(seed), 3)
-    params = cell.init(keys[0], shape.features)
-    xs = jax.random.normal(keys[1], (shape.time, shape.batch, shape.features), jnp.float32)
-    targets = jax.random.normal(keys[2], (shape.time, shape.batch, shape.hidden), jnp.float32)
-    converted = convert(params)
-    ours = train_step(lambda p, xs: jaxrnn.unroll(cell, p, xs)[1], params, xs, targets)
-    theirs = train_step(peer.apply, converted, xs, targets)
-    what = f"{name} {tuple(shape)}"
-    check_equal(what, jaxrnn.unroll(cell, params, xs)[1], peer.apply(converted, xs))
-    loss, gradient = ours(params, xs, targets)
-    check_equal(what, (loss, convert(gradient)), theirs(converted, xs, targets))
-    timed = 1000 * in_turn((lambda: ours(params, xs, targets), lambda: theirs(converted, xs, targets)), runs)
-    memory = [round(getattr(step.memory_analysis(), "temp_size_in_bytes", 0) / 2**20, 1) for step in (ours, theirs)]
-    return {
-        "cell": name,
-        "shape": shape._asdict(),
-        "jaxrnn_ms": quartiles(timed[:, 0]),
-        "flax_ms": quartiles(timed[:, 1]),
-        "ratio": quartiles(timed[:, 0] / timed[:, 1]),
-        "jaxrnn_temporary_mib": memory[0],
-        "flax_temporary_mib": memory[1],
-    }
-
-
-def label(row: dict[str, Any]) -> str:
-    """The cell and (B, T, D, H)."""
-    return f"{row['cell']} ({', '.join(str(n) for n in row['shape'].values())})"
-
-
-HEADINGS = (
-    "cell (B, T, D, H)", "jaxrnn, ms", "flax.linen.RNN, ms", "ratio (quartiles)", "temporary memory, MiB",
-)  # fmt: skip
-
-
-def to_markdown(rows: list[dict[str, Any]]) -> str:
-    """The table of medians, ratio with quartiles."""
-
-    def cells(row: dict[str, Any]) -> tuple[str, ...]:
-        low, middle, high = row["ratio"]
-        return (
-            label(row),
-            f"{row['jaxrnn_ms'][1]:.1f}",
-            f"{row['flax_ms'][1]:.1f}",
-            f"{middle:.2f} ({low:.2f} to {high:.2f})",
-            f"{row['jaxrnn_temporary_mib']} against {row['flax_temporary_mib']}",
-        )
-
-    return files.markdown_table(HEADINGS, map(cells, rows))
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Bars of the ratio with quartiles, and a line where both are equal."""
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.6 * len(rows)), layout="constrained")
-    middle = np.array([row["ratio"][1] for row in rows])
-    spread = np.abs(np.array([[row["ratio"][0], row["ratio"][2]] for row in rows]).T - middle)
-    bars = axes.barh([label(row) for row in rows], middle, xerr=spread, color="#0072B2", height=0.6, capsize=4)
-    axes.bar_label(bars, [f"{m:.2f}" for m in middle], label_type="center", color="white", fontsize=14)
-    axes.axvline(1, color="black", linestyle="--", linewidth=1.5)
-    axes.set_xlim(0, max(1.2, 1.25 * float((middle + spread[1]).max())))
-    axes.invert_yaxis()
-    axes.tick_params(labelsize=12)
-    axes.set_xlabel("time of jaxrnn / time of flax.linen.RNN (left of the dashed line: jaxrnn is faster)", fontsize=12)
-    axes.set_title("Train step, medians and quartiles; cell (B, T, D, H)", fontsize=14, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
-def plan(settings: Settings) -> tuple[Settings, Path]:
+def plan(settings: Settings) -> tuple[Settings, list[Problem], list[str], Path]:
     """Checks everything before anything is computed or written.
 
     Raises:
@@ -189,32 +95,149 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     """
     check_at_least(settings, 1, "runs")
     check_seed(settings)
-    return settings, ready_folder(settings.out, "speed")
+    check_names(settings)
+    own_shapes = tuple(map(parse_shape, settings.shapes))
+    if settings.device == "gpu":
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the processes of the peers share its memory
+    use_device(settings.device)
+    device = jax.default_backend()
+    installed = [name for name, peer in PEERS.items() if device in peer.devices and peer.installed()]
+    peers = [OURS, *(name for name in settings.peers or installed if name != OURS)]
+    dtypes = ("float32",) if device == "cpu" else ("float32", "bfloat16")
+    shapes = {True: own_shapes or LINEAR_SHAPES, False: own_shapes or SHAPES}
+    if settings.smoke:
+        shapes = {True: (SMOKE_SHAPE,), False: (SMOKE_SHAPE,)}
+        settings = dataclasses.replace(settings, modes=("train",))
+    problems = [
+        Problem(cell, shape, dtype, settings.seed)
+        for group in (NONLINEAR, LINEAR)
+        for shape in shapes[group == LINEAR]
+        for dtype in dtypes
+        for cell in group
+        if cell in settings.cells
+    ]
+    return settings, problems, peers, ready_folder(settings.out, "speed")
 
 
-def run(settings: Settings, folder: Path, messages: Console) -> None:
-    """Times one problem after the other and writes everything after each."""
-    shapes, runs = (SMOKE_SHAPES, 3) if settings.smoke else (SHAPES, settings.runs)
-    problems = [(name, shape) for shape in shapes for name in PEERS]
-    rows: list[dict[str, Any]] = []
-    recorded = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
-    peer = {"flax": flax.__version__}
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
+    """For each result the largest difference as a share of the largest entry; what they lack is left out."""
+    found = {}
+    for name, own in ours.items():
+        leaves, others = jax.tree.leaves(own), jax.tree.leaves(theirs[name])
+        if len(others) < len(leaves):  # a peer without one of the parameters
+            kept = jax.tree.map(lambda _, other: other is not None, own, theirs[name], is_leaf=lambda x: x is None)
+            leaves = [leaf for leaf, keep in zip(leaves, jax.tree.leaves(kept), strict=True) if keep]
+        shares = [
+            np.abs(np.float64(a) - np.float64(b)).max() / max(np.abs(np.float64(a)).max(), 1e-30)
+            for a, b in zip(leaves, others, strict=True)
+        ]
+        found[name] = float(max(shares))
+    return found
+
+
+def measure(problem: Problem, mode: str, sides: dict[str, Contestant], runs: int) -> dict[str, Any]:
+    """One row: jaxrnn and every peer that has this cell and computes the same."""
+    found, reference = {}, {}
+    for name, side in sides.items():
+        results, cost = side.ask("prepare", problem, mode, COMPILATIONS if mode == "train" and runs > SMOKE_RUNS else 1)
+        reference = reference or results  # jaxrnn is the first
+        off = max(differences(reference, results).values())
+        memory = cost["temporary"]
+        found[name] = {
+            "off": float(f"{off:.2g}"),
+            "compile_s": cost["compile_s"] and round(cost["compile_s"], 3),
+            "temporary_mib": None if memory is None else round(memory / 2**20, 2),
+        }
+    same = [name for name in found if found[name]["off"] <= TOLERANCES[problem.dtype]]  # NaN is not
+    timed, turn, enough = [], 0, runs
+    while turn < enough + WARM_UP:
+        order = same if turn % 2 else same[::-1]
+        taken = {name: sides[name].ask("run") for name in order}
+        timed.append([taken[name] for name in same])
+        turn += 1
+        if turn == WARM_UP:
+            enough = int(runs * np.clip(SHORT / (runs * sum(taken.values())), 1, MOST))
+    times = 1000 * np.array(timed[WARM_UP:])
+    for n, name in enumerate(same):
+        found[name] |= {
+            "ms": quartiles(times[:, n]),
+            "ratio": quartiles(times[:, 0] / times[:, n]),
+            "page_faults": sides[name].ask("faults"),
+        }
+    return {"cell": problem.cell, "shape": problem.shape, "dtype": problem.dtype, "mode": mode, "peers": found}
+
+
+def measure_all(todo: list[tuple[Problem, str]], peers: list[str], settings: Settings, runs: int) -> Iterator[dict]:
+    """All rows; each shape has processes of its own."""
+    groups: dict[tuple, list[tuple[Problem, str]]] = {}
+    for problem, mode in todo:
+        groups.setdefault((problem.shape, problem.dtype, problem.cell in LINEAR), []).append((problem, mode))
+    for (_, dtype, linear), group in groups.items():
+        cells = {problem.cell for problem, _ in group}
+        sides = {name: Contestant(name, settings.device) for name in peers if cells & set(PEERS[name].cells)}
+        try:
+            peak = sides[OURS].ask("peak", dtype)
+            for problem, mode in group:
+                row = measure(
+                    problem,
+                    mode,
+                    {name: side for name, side in sides.items() if problem.cell in PEERS[name].cells},
+                    runs,
+                )
+                limit = None if linear else float(f"{1000 * operations(problem, mode) / peak:.4g}")
+                yield row | {"limit_ms": limit}
+        finally:
+            for side in sides.values():
+                side.stop()
+
+
+def header(settings: Settings, peers: list[str]) -> dict[str, Any]:
+    """The first line of the data: what was asked for, and of what."""
+    packages = sorted({PEERS[name].package for name in peers})
+    recorded = {k: v for k, v in dataclasses.asdict(settings).items() if k in ("runs", "seed", "smoke")}
+    found = versions() | {name: importlib.metadata.version(name) for name in packages}
+    return {"settings": recorded, "versions": found, "machine": machine()}
+
+
+def run(settings: Settings, problems: list[Problem], peers: list[str], folder: Path, messages: Console) -> None:
+    """Measures what is not there yet, and writes everything after each row."""
+    first, runs = header(settings, peers), SMOKE_RUNS if settings.smoke else settings.runs
+    rows = speed_report.read(folder / "speed.jsonl", first)
+    done = {speed_report.key(row) for row in rows}
+    todo = [
+        (problem, mode)
+        for problem in problems
+        for mode in settings.modes
+        if (problem.cell, problem.shape, problem.dtype, mode) not in done
+    ]
+    missing = [name for name, peer in PEERS.items() if not peer.installed()]
+    if missing:
+        messages.print(f"Not installed, and so not timed: {', '.join(missing)}.", markup=False)
     with progress(messages) as bar:
-        for name, shape in bar.track(problems, description="problems"):
-            rows.append(measure(name, shape, runs, settings.seed))
-            content = {"settings": recorded, "versions": versions() | peer, "machine": machine(), "rows": rows}
-            written = {
-                "speed.json": files.text(json.dumps(content, indent=1) + "\n"),
-                "speed.md": files.text(to_markdown(rows)),
-                "speed.png": lambda path: draw(rows, path),
-            }
-            files.write_all(folder, written)
-    print(to_markdown(rows))
+        task = bar.add_task("problems", total=len(todo))
+        for row in measure_all(todo, peers, settings, runs):
+            rows.append(row)
+            speed_report.write(folder, first, rows)
+            bar.advance(task)
+    speed_report.write(folder, first, rows)
+    print(speed_report.summary(rows))
+    told = [f"{speed_report.label(row)}, {row['mode']}: {name}" for row in rows for name in speed_report.differing(row)]
+    if told:
+        raise Failed(f"these compute something else, and were not timed: {'; '.join(told)}.")
+    if settings.at_most is not None:
+        slow = [
+            f"{speed_report.label(row)}, {row['mode']}: {ratio:.2f} of {name}"
+            for row in rows
+            for name, ratio in [speed_report.best(row, JAX_PEERS)]
+            if ratio > settings.at_most
+        ]
+        if slow:
+            raise Failed(f"slower than {settings.at_most} times the fastest peer: {'; '.join(slow)}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code, as `benchmarks.command` says."""
-    return command(Settings, plan, run, arguments, "The problems that were timed are in")
+    return command(Settings, plan, run, arguments)
 
 
 if __name__ == "__main__":

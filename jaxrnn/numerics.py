@@ -38,6 +38,11 @@ def cast(tree: PyTree, dtype) -> PyTree:
     return jax.tree.map(leaf, tree)
 
 
+def cast_like(tree: PyTree, like: PyTree) -> PyTree:
+    """The tree with each leaf in the dtype of its twin in `like`."""
+    return jax.tree.map(lambda x, twin: x.astype(twin.dtype), tree, like)
+
+
 def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"]) -> Inexact[Array, "..."]:
     """`x @ weight` with x taken in the weight's dtype and the sum kept in at least float32.
 

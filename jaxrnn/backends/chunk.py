@@ -38,21 +38,24 @@ class Gates(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What the backward pass of a chunk needs: its first carry, the carry after each step, gates if they are kept."""
+    """What the backward pass of a chunk needs: its first carry, what is kept of the carries after each step, and Gates.
+
+    The latter are None where they are not kept; of a plain cell they are a list of products.
+    """
 
     first: PyTree
     carries: PyTree
-    gates: Gates | None
+    gates: Any
 
 
-def has_plain_output(cell: GatedCell) -> bool:
-    """Whether the outputs are the hidden states, so that they are not stored twice."""
-    return type(cell).output is Cell.output
+def has_plain_output(cell: Cell, carries) -> bool:
+    """Whether the outputs are a part of the carries, the hidden states, so that they are not stored twice."""
+    return type(cell).output is Cell.output and "h" in carries._fields
 
 
-def outputs(cell: GatedCell, params, carries, us, steps: Steps):
+def outputs(cell: Cell, params, carries, us, steps: Steps):
     """The outputs of a stretch of steps from the carries after each; `us` may be None for a plain output."""
-    if has_plain_output(cell):
+    if has_plain_output(cell, carries):
         ys = carries.h
     else:
         ys = jax.vmap(cell.output, (None, 0, 0))(cast(params, carry_dtype(steps.dtype)), carries, us)
@@ -80,11 +83,37 @@ def read_as_sum(cell: GatedCell, weights: Weights, carry, steps: Steps) -> tuple
     return tuple(only_summed(a, b) for a, b in zip(us, vs, strict=False))
 
 
-def _plus(total: PyTree, share: PyTree) -> PyTree:
+def plus(total: PyTree, share: PyTree) -> PyTree:
     """total + share, where None in `share` stands for zeros."""
     if share is None:
         return total
     return jax.tree.map(lambda d, t: t if d is None else t + d, share, total, is_leaf=lambda d: d is None)
+
+
+def befores_of(first, carries, steps: Steps, fresh, reverse: bool):
+    """The carry that every step of a chunk starts from."""
+
+    def shifted(start, after):
+        start = start[None]
+        return jnp.concatenate([after[1:], start] if reverse else [start, after[:-1]])
+
+    return restart(fresh, steps.resets, jax.tree.map(shifted, first, carries))
+
+
+def output_adjoint(cell: Cell, params, carries, us, steps: Steps, d_ys):
+    """Cotangents of params, carries and us by way of the outputs, None where they do not reach."""
+    if has_plain_output(cell, carries):
+        nothing = jax.tree.map(lambda _: None, carries)
+        return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
+    _, output_vjp = jax.vjp(lambda p, c, u: outputs(cell, p, c, u, steps), params, carries, us)
+    return output_vjp(d_ys)
+
+
+def through(d_before, d_after, active, reset):
+    """The cotangent of the carry before a step: past it where it does not act, none where the carry starts afresh."""
+    if active is not None:
+        d_before = plus(d_before, zero_unless(~active, d_after))
+    return d_before if reset is None else zero_unless(~reset, d_before)
 
 
 def _join_gates(gates: tuple):
@@ -125,8 +154,8 @@ class Chunks:
             return after, (after, self._sum(u, v) if self.keep else None)
 
         end, (carries, gates) = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=self.reverse)
-        ys = None if has_plain_output(cell) else outputs(cell, weights.params, carries, us, steps)
-        return end, (Saved(carry, carries, gates), ys)
+        ys = None if has_plain_output(cell, carries) else outputs(cell, weights.params, carries, us, steps)
+        return end, (Saved(carry, carries._replace(**dict.fromkeys(self._rebuilt(carry))), gates), ys)
 
     def backward(self, cotangents, inputs):
         """Takes (cotangent of the last carry, of the weights so far) to the same for the first carry, and d_xs.
@@ -137,33 +166,26 @@ class Chunks:
         d_carry, d_weights = cotangents
         steps, (first, carries, gates), d_ys = inputs
         cell, weights, dtype = self.cell, self.weights, carry_dtype(steps.dtype)
-
-        def before_each(start, after):
-            start = start[None]
-            return jnp.concatenate([after[1:], start] if self.reverse else [start, after[:-1]])
-
-        befores = restart(self.fresh, steps.resets, jax.tree.map(before_each, first, carries))
+        h_befores = befores_of(first.h, carries.h, steps, self.fresh.h, self.reverse)
         us = project(cell, weights.params, steps)  # not computed where nobody reads it
-        d_params_direct, d_outputs, d_us_direct = self._output_adjoint(carries, us, steps, d_ys)
         if gates is None:
-            gates = self._sum(us[: cell.gates], recurrent_product(befores.h, weights.recurrent, cell.gates))
+            gates = self._sum(us[: cell.gates], recurrent_product(h_befores, weights.recurrent, cell.gates))
         gates = gates._replace(us=(*gates.us, *us[cell.gates :]))
+        befores, carries = self._all_carries(first, carries, h_befores, gates, steps)
+        d_params_direct, d_outputs, d_us_direct = output_adjoint(cell, weights.params, carries, us, steps, d_ys)
 
         def adjoint_step(state, inputs):
             d_after, d_pointwise = state
             before, gates, d_output, active, reset = inputs
-            d_after = _plus(d_after, d_output)
+            d_after = plus(d_after, d_output)
             _, update_vjp = jax.vjp(cell.update, weights.pointwise, before, *gates.apart())
             share, d_before, du, dv = update_vjp(zero_unless(active, d_after))
             joined = _join_gates(dv)
             d_before = d_before._replace(h=d_before.h + self._product_adjoint(before.h, joined))
-            if active is not None:
-                d_before = _plus(d_before, zero_unless(~active, d_after))
-            if reset is not None:
-                d_before = zero_unless(~reset, d_before)
+            d_before = through(d_before, d_after, active, reset)
             # Streams in come gate by gate, which XLA reads faster; adjoints go out joined, as the products need them.
             own = tuple(None if together else d for d, together in zip(du, self.summed, strict=False))
-            return (d_before, _plus(d_pointwise, share)), (joined, own, du[cell.gates :])
+            return (d_before, plus(d_pointwise, share)), (joined, own, du[cell.gates :])
 
         start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
         streams = (befores, gates, d_outputs, steps.acting, steps.resets)
@@ -173,14 +195,35 @@ class Chunks:
             parts = zip(own, _part_gates(dv, cell.gates), strict=True)
             du = _join_gates(tuple(shared if o is None else o for o, shared in parts))
         if d_us_direct is not None:
-            du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), _plus(d_extra, d_us_direct[cell.gates :])
+            du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), plus(d_extra, d_us_direct[cell.gates :])
         _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), weights.params, steps.xs)
         d_params, d_xs = project_vjp((*_part_gates(du, cell.gates), *d_extra))
-        _, product_vjp = jax.vjp(lambda r: recurrent_product(befores.h, r, cell.gates), weights.recurrent)
+        _, product_vjp = jax.vjp(lambda r: recurrent_product(h_befores, r, cell.gates), weights.recurrent)
         (d_recurrent,) = product_vjp(_part_gates(dv, cell.gates))
-        d_weights = _plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
-        d_params = _plus(d_weights.params, cast(d_params_direct, dtype))
+        d_weights = plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
+        d_params = plus(d_weights.params, cast(d_params_direct, dtype))
         return (d_carry, d_weights._replace(params=d_params)), d_xs
+
+    def _rebuilt(self, carry) -> list[str]:
+        """The parts of the carry that are not kept."""
+        return [name for name in carry._fields if name != "h"]
+
+    def _all_carries(self, first, carries, h_befores, gates: Gates, steps: Steps):
+        """The carries before and after each step: h was kept, the rest follows from it by `update`, step by step."""
+
+        def step(rest, inputs):
+            h, gates, active, reset = inputs
+            before = restart(self.fresh, reset, rest._replace(h=h))
+            after = select(active, self.cell.update(self.weights.pointwise, before, *gates.apart()), before)
+            rest = after._replace(h=None)
+            return rest, (before._replace(h=None), rest)
+
+        if self._rebuilt(first):
+            streams = (h_befores, gates, steps.acting, steps.resets)
+            _, (befores, afters) = lax.scan(step, first._replace(h=None), streams, reverse=self.reverse)
+        else:
+            befores = afters = first
+        return befores._replace(h=h_befores), afters._replace(h=carries.h)
 
     def _sum(self, us, vs) -> Gates:
         sums = tuple(u + v if together else u for u, v, together in zip(us, vs, self.summed, strict=False))
@@ -192,11 +235,3 @@ class Chunks:
             return matmul(dv, self.transposed)
         _, product_vjp = jax.vjp(lambda h: recurrent_product(h, self.weights.recurrent, self.cell.gates), h)
         return product_vjp(_part_gates(dv, self.cell.gates))[0]
-
-    def _output_adjoint(self, carries, us, steps: Steps, d_ys):
-        """Cotangents of params, carries and us by way of the outputs, None where they do not reach."""
-        if has_plain_output(self.cell):
-            nothing = jax.tree.map(lambda _: None, carries)
-            return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
-        _, output_vjp = jax.vjp(lambda p, c, u: outputs(self.cell, p, c, u, steps), self.weights.params, carries, us)
-        return output_vjp(d_ys)

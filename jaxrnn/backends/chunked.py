@@ -1,7 +1,7 @@
-"""Backpropagation through time in chunks: for gated cells by a custom VJP, for the others by computing chunks again.
+"""Backpropagation through time in chunks: by a custom VJP, for linear cells by computing chunks again.
 
-The backward pass of a gated cell goes through the chunks from the end of the run, with the carries of the forward
-pass and, where that is cheaper than rebuilding them, its gates. So no weight gradient is touched once per step.
+The backward pass goes through the chunks from the end of the run, with the hidden states of the forward pass and,
+where that is cheaper than rebuilding them, its gates. So no weight gradient is touched once per step.
 """
 
 import dataclasses
@@ -17,9 +17,11 @@ from jaxtyping import PyTree
 from jaxrnn.backends.base import Backend, Steps, fresh_carry, join
 from jaxrnn.backends.chunk import Chunks, Weights, outputs, read_as_sum
 from jaxrnn.backends.linear import run_linear, sequential_scan
+from jaxrnn.backends.plain import PlainChunks
 from jaxrnn.backends.scan import Scan
+from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell, GatedCell, LinearCell
-from jaxrnn.numerics import carry_dtype, cast
+from jaxrnn.numerics import carry_dtype, cast, cast_like
 
 
 class _Bounds(NamedTuple):
@@ -33,6 +35,7 @@ class _Bounds(NamedTuple):
 # Measured on CPUs. Arrays of gated cells hold all gates; below 16 steps their products get too small.
 _GATED = _Bounds(2**18, 16, 128)
 _LINEAR = _Bounds(2**18, 16, 4096)
+_PLAIN_WIDTH = 4  # numbers of a plain cell's chunk for each number of its state: as those of an LSTM
 # Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
 _HIDDEN_WORTH_KEEPING = 256
 _MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
@@ -42,14 +45,17 @@ _MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
 class ChunkedScan(Backend):
     """Chunked backpropagation through time; the default on a CPU, and elsewhere for cells that are not linear.
 
-    Gated cells run by a custom VJP that keeps their carries and, with `keep_gates`, u and v of every step; without,
-    these are rebuilt by one product for each chunk. `checkpoint_every=k` keeps carries every k steps only, memory
-    O(time / k + k) beyond inputs, outputs and gradients. Other cells are recomputed chunk by chunk (or every k steps);
-    of a linear cell only h' = a * h + b runs step by step. Reverse mode to any order; forward mode needs Scan().
+    Gated cells run by a custom VJP that keeps h and, with `keep_gates`, u and v of every step; without, these are
+    rebuilt by one product for each chunk. Other parts of the carry, as the LSTM's c, are rebuilt step by step. Plain
+    cells run by one that keeps their carries and, with `keep_gates`, what `advance` multiplies by matrices of
+    parameters. `checkpoint_every=k` keeps carries every k steps only, memory O(time / k + k) beyond inputs, outputs
+    and gradients. Linear cells are recomputed chunk by chunk (or every k steps), and only h' = a * h + b runs step by
+    step. Reverse mode to any order; forward mode needs Scan().
 
     `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
     the sequence where possible. `keep_gates`: default: over fewer than 512 steps (between checkpoints, where there
-    are any) for cells with one gate or at least 256 hidden units. `checkpoint_every`: default: no checkpoints.
+    are any) for plain cells, and for gated ones of one gate or of at least 256 hidden units. `checkpoint_every`:
+    default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.
@@ -72,39 +78,47 @@ class ChunkedScan(Backend):
     def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
         """See Backend."""
         time, *batch, _ = jax.tree.leaves(xs)[0].shape
-        chunk, keep_gates = self.chunk, self.keep_gates or False
         stretch = min(time, self.checkpoint_every or time)
+        state = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(cell.init_carry)))
         if isinstance(cell, GatedCell):
-            chunk = chunk or _chunk_length(stretch, _GATED, math.prod(batch) * cell.gates * cell.hidden_size)
-            if self.keep_gates is None:
-                worth = cell.gates == 1 or cell.hidden_size >= _HIDDEN_WORTH_KEEPING
-                keep_gates = worth and stretch < _MEMORY_COMES_FIRST
+            bounds, width = _GATED, cell.gates * cell.hidden_size
+            worth = cell.gates == 1 or cell.hidden_size >= _HIDDEN_WORTH_KEEPING
         elif isinstance(cell, LinearCell):
-            state = jax.eval_shape(cell.init_carry).h.size
-            chunk = chunk or _chunk_length(stretch, _LINEAR, math.prod(batch) * state)
-        return dataclasses.replace(self, chunk=chunk or min(_GATED.shortest, max(time, 1)), keep_gates=keep_gates)
+            bounds, width, worth = _LINEAR, state, False
+        else:
+            bounds, width, worth = _GATED, _PLAIN_WIDTH * state, True
+        keep_gates = worth and stretch < _MEMORY_COMES_FIRST if self.keep_gates is None else self.keep_gates
+        chunk = self.chunk or _chunk_length(stretch, bounds, math.prod(batch) * width)
+        return dataclasses.replace(self, chunk=chunk, keep_gates=keep_gates)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
         backend = self.sized(cell, steps.xs)
         if isinstance(cell, LinearCell) and steps.time:
             return _unroll_linear(cell, backend, params, carry, steps, reverse)
-        if not isinstance(cell, GatedCell) or steps.time == 0:
-            plain = Scan(checkpoint_every=backend.checkpoint_every or backend.chunk)
-            return plain.run(cell, params, carry, steps, reverse)
-        pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
-        return _unroll(cell, backend, reverse, Weights(params, cell.recurrent(params), pointwise), carry, steps)
+        if steps.time == 0:
+            return Scan().run(cell, params, carry, steps, reverse)
+        if isinstance(cell, GatedCell):
+            pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
+            weights = Weights(params, cell.recurrent(params), pointwise)
+        else:
+            weights = Weights(params, Traced(cell, params, carry, steps).once(params), ())
+        return _unroll(cell, backend, reverse, weights, carry, steps)
 
-    def chunks(self, cell: GatedCell, reverse: bool, weights: Weights, carry, steps: Steps) -> Chunks:
+    def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps) -> Chunks | PlainChunks:
         """How every chunk is computed."""
         assert self.chunk is not None and self.keep_gates is not None  # see `sized`
+        fresh = fresh_carry(cell, steps)
+        if not isinstance(cell, GatedCell):
+            traced = Traced(cell, weights.params, carry, steps)
+            return PlainChunks(cell, self.chunk, reverse, self.keep_gates, weights, fresh, traced)
         return Chunks(
             cell=cell,
             length=self.chunk,
             reverse=reverse,
             keep=self.keep_gates,
             weights=weights,
-            fresh=fresh_carry(cell, steps),
+            fresh=fresh,
             summed=read_as_sum(cell, weights, carry, steps),
             transposed=weights.recurrent.T if weights.recurrent.ndim == 2 else None,
         )
@@ -125,7 +139,7 @@ def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps:
     wide = cast(params, carry_dtype(steps.dtype))  # so that the gradient is summed over chunks in this precision
 
     def chunk(carry, piece):
-        narrow = jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params)
+        narrow = cast_like(wide, params)
         return run_linear(cell, narrow, carry, piece, reverse, sequential_scan)
 
     length = backend.checkpoint_every or backend.chunk
@@ -135,7 +149,7 @@ def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps:
     return carry, join(ys, steps.time)
 
 
-def _forward_stretch(chunks: Chunks, carry, steps: Steps):
+def _forward_stretch(chunks: Chunks | PlainChunks, carry, steps: Steps):
     """All chunks of a stretch: (last carry, outputs), and what its backward pass needs."""
     pieces = steps.split(chunks.length)
     carry, (saved, ys) = lax.scan(chunks.forward, carry, pieces, reverse=chunks.reverse)
@@ -144,7 +158,7 @@ def _forward_stretch(chunks: Chunks, carry, steps: Steps):
     return (carry, join(ys, steps.time)), saved
 
 
-def _backward_stretch(chunks: Chunks, cotangents, inputs):
+def _backward_stretch(chunks: Chunks | PlainChunks, cotangents, inputs):
     """The chunks of a stretch against time: (cotangents of first carry and weights), d_xs."""
     steps, saved, d_ys = inputs
     pieces = (steps.split(chunks.length), saved, Steps(d_ys).split(chunks.length).xs)
@@ -152,11 +166,11 @@ def _backward_stretch(chunks: Chunks, cotangents, inputs):
     return cotangents, join(d_xs, steps.time)
 
 
-def _unroll_primal(cell: GatedCell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
+def _unroll_primal(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
     return _unroll_forward(cell, backend, reverse, weights, carry, steps)[0]
 
 
-def _unroll_forward(cell: GatedCell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
+def _unroll_forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
     chunks = backend.chunks(cell, reverse, weights, carry, steps)
     if backend.checkpoint_every is None:
         results, saved = _forward_stretch(chunks, carry, steps)
@@ -170,7 +184,7 @@ def _unroll_forward(cell: GatedCell, backend: ChunkedScan, reverse: bool, weight
     return (carry, join(ys, steps.time)), (weights, steps, borders)
 
 
-def _unroll_backward(cell: GatedCell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
+def _unroll_backward(cell: Cell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
     weights, steps, saved = residuals
     d_carry, d_ys = cotangents
     chunks = backend.chunks(cell, reverse, weights, d_carry, steps)  # shaped like the carry
@@ -188,7 +202,7 @@ def _unroll_backward(cell: GatedCell, backend: ChunkedScan, reverse: bool, resid
         pieces = (steps.split(every), saved, Steps(d_ys).split(every).xs)
         (d_carry, d_weights), d_xs = lax.scan(segment, start, pieces, reverse=not reverse)
         d_xs = join(d_xs, steps.time)
-    d_weights = jax.tree.map(lambda d, w: d.astype(w.dtype), d_weights, weights)
+    d_weights = cast_like(d_weights, weights)
     return d_weights, d_carry, Steps(d_xs)
 
 

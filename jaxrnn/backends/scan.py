@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Backend, Steps, finish, fresh_carry, join, project, restart
 from jaxrnn.cell import Cell
-from jaxrnn.numerics import carry_dtype, cast, select
+from jaxrnn.numerics import carry_dtype, cast, cast_like, select
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,14 @@ class Scan(Backend):
         # so that the sum over time is kept in float32.
         wide = cast(params, carry_dtype(dtype))
 
-        def narrow(wide):
-            return jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params)
-
         def step(carry, inputs):
             u, active, reset = inputs
             before = restart(fresh, reset, carry)
-            after, y = cell.step(narrow(wide), before, u)
+            after, y = cell.step(cast_like(wide, params), before, u)
             return select(active, after, before), finish(y, active, dtype)
 
         def segment(carry, steps: Steps):
-            us = project(cell, narrow(wide), steps)
+            us = project(cell, cast_like(wide, params), steps)
             return lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=reverse, unroll=self.unroll)
 
         if self.checkpoint_every is None or steps.time <= self.checkpoint_every:

@@ -14,7 +14,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.gradients.adjoint import Loss, check_losses
 from jaxrnn.gradients.scaled import Scaled, add, align, log_norm, normalise, scaled
 from jaxrnn.gradients.trajectory import Trajectory, checked_inputs, is_finite, recurrence, refuse_nan, run
-from jaxrnn.numerics import carry_dtype, cast
+from jaxrnn.numerics import carry_dtype, cast, cast_like
 
 
 class Contributions(NamedTuple):
@@ -146,7 +146,7 @@ def _contributions(cell: Cell, params, xs, trajectory: Trajectory, d_ys) -> Cont
     rank, dtype = d_ys.ndim - 2, d_ys.dtype
 
     def step_of(wide, before, x):
-        narrow = jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params)
+        narrow = cast_like(wide, params)
         return cell.step(narrow, before, cast(cell.project(narrow, x), dtype))
 
     def step(later: Scaled, inputs):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.jacobian import over_batch, to_vector, vector_step, without_batch
 from jaxrnn.gradients.trajectory import check_some_steps, checked_inputs, or_nan, recurrence, refuse_nan, run
-from jaxrnn.numerics import cast, real_dtype
+from jaxrnn.numerics import cast, cast_like, real_dtype
 
 
 class Sensitivity(NamedTuple):
@@ -75,7 +75,7 @@ def _squares(cell: Cell, rank: int, params, xs, trajectory) -> Sensitivity:
     def one(xs, befores):
         def step(theta, state, x):
             wide = of_vector(theta)
-            narrow = jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params)
+            narrow = cast_like(wide, params)
             return vector_step(cell, narrow, like)(state, cast(cell.project(narrow, x), dtype))
 
         theta = jnp.concatenate([to_vector(leaf).astype(dtype) for leaf in leaves])

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.cell import is_size
 from jaxrnn.gradients.monitor import UNWATCHED, Monitor
-from jaxrnn.numerics import select
+from jaxrnn.numerics import cast_like, select
 from jaxrnn.train.state import Metrics, TrainState
 from jaxrnn.train.trees import copy, differ, keep, norm, stays_finite, widen
 from jaxrnn.validation import describe
@@ -201,7 +201,7 @@ class Trainer:
         optimizer = optax.with_extra_args_support(self.optimizer)
         with jax.numpy_dtype_promotion("standard"):
             clipped, clip_state = self.clip.update(widen(gradient), clip_state, state.params)
-            clipped = jax.tree.map(lambda c, g: c.astype(g.dtype), clipped, gradient)
+            clipped = cast_like(clipped, gradient)
             updates, optimizer_state = optimizer.update(
                 clipped, optimizer_state, state.params, value=loss, grad=clipped, value_fn=lambda p: loss_fn(p)[0]
             )

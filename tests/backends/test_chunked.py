@@ -25,6 +25,8 @@ from jaxrnn import (
     Scan,
     unroll,
 )
+from jaxrnn.backends.base import Steps
+from jaxrnn.backends.traced import Traced
 from tests.checks import Acts, Case, assert_close, draw_arguments
 from tests.examples import UserHeads, UserNoise, UserReadout, name
 
@@ -133,6 +135,20 @@ def test_one_adjoint_where_update_reads_only_the_sum(cell, stored):
     assert sum(map(math.prod, results(adjoint)[1])) == CHUNK * BATCH * HIDDEN * stored
 
 
+@pytest.mark.parametrize("backend", BACKENDS, ids=name)
+def test_weight_gradients_of_plain_cells_once_per_chunk(backend):
+    """Of a product by a matrix of parameters the steps only collect both sides."""
+    cell, shapes = ResetBeforeGRU(HIDDEN), {(HIDDEN, 2 * HIDDEN), (HIDDEN, HIDDEN)}
+    steps = scans(traced(cell, backend), CHUNK)
+    assert len(steps) >= 2
+    assert not any(shapes & set(results(eqn)[0]) for eqn in steps)
+    (adjoint,) = (eqn for eqn in steps if eqn.params["reverse"])
+    gates_and_factors = [(CHUNK, BATCH, width) for width in (2 * HIDDEN, HIDDEN, HIDDEN, HIDDEN)]
+    assert all(results(adjoint)[1].count(shape) >= gates_and_factors.count(shape) for shape in gates_and_factors)
+    by_steps = scans(traced(cell, Scan()), TIME)
+    assert any((HIDDEN, 3 * HIDDEN) in results(eqn)[0] for eqn in by_steps)
+
+
 def temporary_bytes(cell, backend, time: int) -> int:
     gradient, inputs = gradient_program(cell, backend, time, features=2, batch=4)
     return jax.jit(gradient).lower(*inputs).compile().memory_analysis().temp_size_in_bytes
@@ -170,7 +186,8 @@ def test_chunks_are_balanced():
         (GRU(4), (8, 8), 8, False),  # one chunk, and no batch axis
         (LRU(32, 8), (65536, 1, 8), 4096, False),  # linear cells are cut by their states
         (LRU(64, 8), (1024, 32, 8), 128, False),
-        (ResetBeforeGRU(4), (64, 8), 16, False),
+        (ResetBeforeGRU(4), (64, 8), 64, True),  # of plain cells products are kept
+        (ResetBeforeGRU(128), (512, 64, 8), 16, False),
         (LSTM(4), (0, 2, 8), 1, False),
     ],
     ids=lambda value: name(value) if isinstance(value, Cell) else "",
@@ -258,3 +275,64 @@ def test_what_fills_a_chunk_up_has_finite_derivatives(backend, reverse):
     case = Case(Singular(HIDDEN))
     case.acts, case.arguments = Acts(), draw_arguments(case.cell)
     case.check(backend, reverse)
+
+
+@dataclass(frozen=True)
+class Tangled(Cell):
+    """A plain cell whose parameters are met in every way that is told apart: see `test_products_are_told_apart`."""
+
+    hidden_size: int
+
+    @property
+    def output_size(self):
+        return self.hidden_size
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        n = self.hidden_size
+        shapes = {"input": (input_size, n), "twice": (n, n), "turned": (n, n), "read": (n, n), "scale": (n,)}
+        keys = jax.random.split(key, len(shapes))
+        return {k: jax.random.normal(key, s, dtype) / n**0.5 for key, (k, s) in zip(keys, shapes.items(), strict=True)}
+
+    def init_carry(self, batch_shape=(), dtype=jnp.float32):
+        return HiddenCarry(jnp.zeros((*batch_shape, self.hidden_size), dtype))
+
+    def project(self, params, xs):
+        return xs @ params["input"]
+
+    def advance(self, params, carry, u):
+        n = self.hidden_size
+        constant = jnp.arange(n * n, dtype=u.dtype).reshape(n, n) / n**2
+        largest = jnp.argmax(params["scale"])  # a whole number that parameters alone decide
+        v = carry.h @ params["twice"] + jnp.sin(u) @ params["twice"] + carry.h @ params["turned"].T
+        v = v + jnp.tanh(carry.h @ params["read"] + (carry.h.mean() * params["read"]).sum())
+        v = v + (carry.h @ constant) * params["scale"]
+        return HiddenCarry(jnp.tanh(u + v / 3) * jnp.where(jnp.arange(n) == largest, 0.5, 0.9))
+
+
+def test_products_are_told_apart():
+    """By a matrix used twice, a transposed one, a constant; not by one that a step reads elsewhere too."""
+    cell = Tangled(HIDDEN)
+    params, xs = cell.init(jax.random.key(0), FEATURES), jnp.zeros((1, BATCH, FEATURES), jnp.float32)
+    traced_step = Traced(cell, params, cell.init_carry((BATCH,)), Steps(xs))
+    deferred = [traced_step.once(params)[place] for place in traced_step.products]
+    constant = np.arange(HIDDEN**2, dtype=np.float32).reshape(HIDDEN, HIDDEN) / HIDDEN**2
+    np.testing.assert_array_equal(deferred, [params["twice"], params["twice"], params["turned"].T, constant])
+
+
+@pytest.mark.parametrize("keep_gates", [True, False])
+def test_tangled_products_have_their_gradients(keep_gates):
+    cell = Tangled(HIDDEN)
+    keys = jax.random.split(jax.random.key(1), 3)
+    with jax.enable_x64(True):
+        params = cell.init(keys[0], FEATURES, jnp.float64)
+        xs = jax.random.normal(keys[1], (23, BATCH, FEATURES), jnp.float64)
+        direction = jax.tree.map(lambda w: jax.random.normal(keys[2], w.shape, w.dtype), params)
+
+        def gradients(backend):
+            first = jax.grad(lambda p: (unroll(cell, p, xs, backend=backend)[1] ** 3).sum())
+            slope = jax.grad(
+                lambda p: sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), first(p), direction)))
+            )
+            return first(params), slope(params)
+
+        assert_close(gradients(ChunkedScan(5, keep_gates=keep_gates)), gradients(Scan()), 1e-12)

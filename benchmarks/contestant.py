@@ -1,0 +1,114 @@
+"""A peer in a process of its own, so that no library shares threads, memory or settings with another."""
+
+import multiprocessing
+import time
+import traceback
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import programs
+from benchmarks.command import Failed
+from benchmarks.environment import Device, use_device
+from benchmarks.peers import PEERS
+from benchmarks.problems import Data, Problem, draw
+
+PEAK_SIZE, PEAK_RUNS = 2048, 7  # a square product of this size, the fastest of so many
+
+
+class Contestant:
+    """Starts the process; what is asked of it is answered by the methods of Worker."""
+
+    def __init__(self, peer: str, device: Device | None):
+        """The process starts at once and is ready when it first answers."""
+        self.peer = peer
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, peer, device), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, question: str, *arguments: Any) -> Any:
+        """The answer of that method.
+
+        Raises:
+            Failed: it raised, or its process ended.
+        """
+        try:
+            self._connection.send((question, arguments))
+            good, answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise Failed(f"{self.peer}: its process ended while it was asked to {question}.") from error
+        if not good:
+            raise Failed(f"{self.peer}, asked to {question}: {answer}")
+        return answer
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.terminate()
+        self._process.join()
+        self._connection.close()
+
+
+class Worker:
+    """What a contestant does in its process."""
+
+    def __init__(self, peer: str):
+        """Imports the library."""
+        self._peer = PEERS[peer].load()
+        self._drawn: tuple[Problem, Data] | None = None
+        self._program: programs.Program | None = None
+
+    def prepare(self, problem: Problem, mode: str, compilations: int = 1) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Makes the program: what it computes, as NumPy arrays in a tree, and what making it cost."""
+        self._program = None  # the memory of the last one
+        if self._drawn is None or self._drawn[0] != problem:
+            self._drawn = problem, draw(problem)
+        make = getattr(self._peer, "program", None)
+        arguments = problem, self._drawn[1], mode
+        program = make(*arguments) if make else programs.jax_program(self._peer, *arguments, compilations)
+        results = jax.tree.map(np.asarray, program.results())
+        for name in getattr(self._peer, "MISSING", {}).get(problem.cell, ()):
+            if "params" in results:
+                results["params"] = results["params"]._replace(**{name: None})
+        self._program = program
+        return results, {"compile_s": program.compile_s, "temporary": program.temporary}
+
+    def run(self) -> float:
+        """Seconds of one run."""
+        assert self._program is not None
+        begin = time.perf_counter()
+        self._program.run()
+        return time.perf_counter() - begin
+
+    def faults(self) -> int:
+        """Minor page faults of one run."""
+        assert self._program is not None
+        return programs.faults_of(self._program.run)
+
+    def peak(self, dtype: str) -> float:
+        """Operations per second in a large product, the most that this machine was seen to do."""
+        a = jax.random.normal(jax.random.key(0), (PEAK_SIZE, PEAK_SIZE), dtype)
+        product = jax.jit(lambda a: a @ a)
+        taken = []
+        for _ in range(PEAK_RUNS):
+            begin = time.perf_counter()
+            product(a).block_until_ready()
+            taken.append(time.perf_counter() - begin)
+        return 2 * PEAK_SIZE**3 / min(taken)
+
+
+def _serve(connection, peer: str, device: Device | None) -> None:
+    try:
+        use_device(device)
+        worker = Worker(peer)
+        while True:
+            question, arguments = connection.recv()
+            try:
+                answer = True, getattr(worker, question)(*arguments)
+            except Exception:
+                answer = False, traceback.format_exc()
+            connection.send(answer)
+    except (EOFError, KeyboardInterrupt):
+        pass  # the command has ended

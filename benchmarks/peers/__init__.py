@@ -1,0 +1,44 @@
+"""Other libraries on the same problems, one file each.
+
+A JAX peer says how weights of jaxrnn are laid out in it, `weights(cell, params)`, an affine function through which
+gradients are taken back for the comparison; and `network(problem)`, the function (weights, xs) -> ys, time first.
+"""
+
+import importlib
+import importlib.util
+from typing import Any, NamedTuple
+
+
+class Peer(NamedTuple):
+    """A library: the file here, the package it needs (for its version), and the cells that it has."""
+
+    module: str
+    package: str
+    cells: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu", "gpu", "tpu")
+
+    def installed(self) -> bool:
+        """Whether its package is."""
+        return importlib.util.find_spec(IMPORTED.get(self.package, self.package)) is not None
+
+    def load(self) -> Any:
+        """Its file."""
+        return importlib.import_module(f"benchmarks.peers.{self.module}")
+
+
+IMPORTED = {"dm-haiku": "haiku"}  # where a package is imported by another name
+OURS = "jaxrnn"
+EVERY = ("Elman", "LSTM", "GRU", "ResetBeforeGRU", "PeepholeLSTM", "user's cell", "LRU", "MinGRU")
+PEERS = {
+    OURS: Peer("ours", "jax", EVERY),
+    "lax.scan": Peer("lax_scan", "jax", EVERY),
+    "associative_scan": Peer("associative_scan", "jax", ("LRU", "MinGRU")),
+    "flax.linen": Peer("flax_linen", "flax", ("Elman", "LSTM", "GRU")),
+    "flax.nnx": Peer("flax_nnx", "flax", ("Elman", "LSTM", "GRU")),
+    "haiku": Peer("haiku_rnn", "dm-haiku", ("LSTM", "ResetBeforeGRU")),
+    "equinox": Peer("equinox_rnn", "equinox", ("LSTM", "GRU")),
+    "keras": Peer("keras_rnn", "keras", ("Elman", "LSTM", "GRU", "ResetBeforeGRU")),
+    "cudnn": Peer("cudnn", "jax", ("LSTM",), ("gpu",)),
+    "torch": Peer("torch_rnn", "torch", ("Elman", "LSTM", "GRU"), ("cpu", "gpu")),
+}
+JAX_PEERS = tuple(name for name in PEERS if name not in (OURS, "torch"))

@@ -60,14 +60,14 @@ class Worker:
         self._drawn: tuple[Problem, Data] | None = None
         self._program: programs.Program | None = None
 
-    def prepare(self, problem: Problem, mode: str, compilations: int = 1) -> tuple[dict[str, Any], dict[str, Any]]:
+    def prepare(self, problem: Problem, mode: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Makes the program: what it computes, as NumPy arrays in a tree, and what making it cost."""
         self._program = None  # the memory of the last one
         if self._drawn is None or self._drawn[0] != problem:
             self._drawn = problem, draw(problem)
         make = getattr(self._peer, "program", None)
         arguments = problem, self._drawn[1], mode
-        program = make(*arguments) if make else programs.jax_program(self._peer, *arguments, compilations)
+        program = make(*arguments) if make else programs.jax_program(self._peer, *arguments)
         results = jax.tree.map(np.asarray, program.results())
         for name in getattr(self._peer, "MISSING", {}).get(problem.cell, ()):
             if "params" in results:

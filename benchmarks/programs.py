@@ -1,7 +1,6 @@
 """One library's program for one problem, ready to be timed, and what it computes in a form that can be compared."""
 
 import resource
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,11 +30,8 @@ def squared_error(ys, targets):
     return jnp.mean((ys - targets) ** 2)
 
 
-def jax_program(peer: Any, problem: Problem, data: Data, mode: str, compilations: int) -> Program:
-    """The program of a JAX peer, compiled so many times, of which the median is told.
-
-    Nothing is donated: a value and its gradients leave every argument in use.
-    """
+def jax_program(peer: Any, problem: Problem, data: Data, mode: str) -> Program:
+    """The program of a JAX peer. Nothing is donated: a value and its gradients leave every argument in use."""
     apply, layout = peer.network(problem), lambda params: peer.weights(problem.cell, params)
     batch_first = getattr(peer, "BATCH_FIRST", False)
     weights = jax.tree.map(lambda w: w.copy(), jax.jit(layout)(data.params))
@@ -49,7 +45,9 @@ def jax_program(peer: Any, problem: Problem, data: Data, mode: str, compilations
     by = {"train": 0, "train with inputs": (0, 1)}
     function = apply if mode == "forward" else jax.value_and_grad(loss, by[mode])
     arguments = (weights, own(data.xs)) if mode == "forward" else (weights, own(data.xs), own(data.targets))
-    program, compile_s = _compiled(function, arguments, compilations)
+    begin = time.perf_counter()
+    program = jax.jit(function).lower(*arguments).compile()
+    compile_s = time.perf_counter() - begin
 
     def results() -> dict[str, Any]:
         found = program(*arguments)
@@ -64,19 +62,6 @@ def jax_program(peer: Any, problem: Problem, data: Data, mode: str, compilations
 
     temporary = getattr(program.memory_analysis(), "temp_size_in_bytes", None)
     return Program(lambda: jax.block_until_ready(program(*arguments)), results, compile_s, temporary)
-
-
-def _compiled(function: Callable, arguments: tuple, times: int):
-    """The executable, and the median of the seconds that tracing and compiling took."""
-
-    def once():
-        jax.clear_caches()
-        begin = time.perf_counter()
-        program = jax.jit(function).lower(*arguments).compile()
-        return program, time.perf_counter() - begin
-
-    programs, taken = zip(*(once() for _ in range(times)), strict=True)
-    return programs[-1], statistics.median(taken)
 
 
 def faults_of(run: Callable[[], Any]) -> int:

@@ -45,7 +45,6 @@ from benchmarks.programs import MODES
 from benchmarks.turns import WARM_UP, quartiles
 
 SMOKE_SHAPE, SMOKE_RUNS = Shape(2, 8, 3, 4), 3
-COMPILATIONS = 3  # of train steps, whose compile times are told
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}  # of the largest entry: what sums in another order may differ by
 SHORT, MOST = 2.0, 4  # turns are repeated up to so many times as often, until all of them take so many seconds
 
@@ -139,7 +138,7 @@ def measure(problem: Problem, mode: str, sides: dict[str, Contestant], runs: int
     """One row: jaxrnn and every peer that has this cell and computes the same."""
     found, reference = {}, {}
     for name, side in sides.items():
-        results, cost = side.ask("prepare", problem, mode, COMPILATIONS if mode == "train" and runs > SMOKE_RUNS else 1)
+        results, cost = side.ask("prepare", problem, mode)
         reference = reference or results  # jaxrnn is the first
         off = max(differences(reference, results).values())
         memory = cost["temporary"]

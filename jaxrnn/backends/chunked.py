@@ -33,11 +33,14 @@ class _Bounds(NamedTuple):
 
 
 # Measured on CPUs. Arrays of gated cells hold all gates; below 16 steps their products get too small.
-_GATED = _Bounds(2**18, 16, 128)
+_CHUNK = _Bounds(2**18, 16, 128)
+# Numbers in one array of all steps up to which one chunk, with its gates kept, is the fastest. A train step takes about
+# 20 bytes for each; above 32 MiB the C library returns memory to the system after every call, and pages fault.
+_WHOLE = 2**25 // 20
 _LINEAR = _Bounds(2**18, 16, 4096)
-_PLAIN_WIDTH = 4  # numbers of a plain cell's chunk for each number of its state: as those of an LSTM
+_PLAIN_WIDTH = 4  # gates that a plain cell is taken to have
 # Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
-_HIDDEN_WORTH_KEEPING = 256
+_UNITS_WORTH_KEEPING = 256
 _MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
 
 
@@ -53,9 +56,9 @@ class ChunkedScan(Backend):
     step. Reverse mode to any order; forward mode needs Scan().
 
     `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
-    the sequence where possible. `keep_gates`: default: over fewer than 512 steps (between checkpoints, where there
-    are any) for plain cells, and for gated ones of one gate or of at least 256 hidden units. `checkpoint_every`:
-    default: no checkpoints.
+    the sequence where possible; fewer than 512 steps (between checkpoints, where there are any) are one chunk where
+    all their gates are at most 1.7 million numbers. `keep_gates`: default: where all is such a chunk, and over fewer
+    than 512 steps for cells of at least 256 units. `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.
@@ -79,16 +82,19 @@ class ChunkedScan(Backend):
         """See Backend."""
         time, *batch, _ = jax.tree.leaves(xs)[0].shape
         stretch = min(time, self.checkpoint_every or time)
-        state = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(cell.init_carry)))
+        units = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(cell.init_carry)))
         if isinstance(cell, GatedCell):
-            bounds, width = _GATED, cell.gates * cell.hidden_size
-            worth = cell.gates == 1 or cell.hidden_size >= _HIDDEN_WORTH_KEEPING
+            units = cell.hidden_size
+            bounds, width = _CHUNK, cell.gates * units
         elif isinstance(cell, LinearCell):
-            bounds, width, worth = _LINEAR, state, False
+            bounds, width = _LINEAR, units
         else:
-            bounds, width, worth = _GATED, _PLAIN_WIDTH * state, True
-        keep_gates = worth and stretch < _MEMORY_COMES_FIRST if self.keep_gates is None else self.keep_gates
-        chunk = self.chunk or _chunk_length(stretch, bounds, math.prod(batch) * width)
+            bounds, width = _CHUNK, _PLAIN_WIDTH * units
+        numbers, short = math.prod(batch) * width, stretch < _MEMORY_COMES_FIRST
+        whole = bounds is _CHUNK and short and 0 < stretch * numbers <= _WHOLE
+        chunk = self.chunk or (stretch if whole else _chunk_length(stretch, bounds, numbers))
+        worth = whole or bounds is _CHUNK and short and units >= _UNITS_WORTH_KEEPING
+        keep_gates = worth if self.keep_gates is None else self.keep_gates
         return dataclasses.replace(self, chunk=chunk, keep_gates=keep_gates)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):

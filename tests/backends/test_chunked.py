@@ -177,17 +177,20 @@ def test_chunks_are_balanced():
     "cell, shape, chunk, keep_gates",
     [
         (LSTM(256), (128, 32, 8), 16, True),  # the shortest chunks
+        (LSTM(256), (51, 32, 8), 51, True),  # 1.67 million numbers in all gates are one chunk
+        (LSTM(256), (52, 32, 8), 13, True),  # more are not
         (LSTM(256), (512, 32, 8), 16, False),  # memory comes first
         (LSTM(128), (256, 64, 8), 16, False),  # gates of few units are rebuilt
-        (Elman(128), (256, 64, 8), 32, True),  # those of one gate are not
+        (Elman(128), (256, 64, 8), 32, False),
         (LSTM(64), (2000, 8, 8), 125, False),  # the longest divisor of 2,000 that fits
         (LSTM(64), (2003, 8, 8), 128, False),  # a prime: the last chunk is filled up
-        (LSTM(32), (50, 256, 8), 10, False),
-        (GRU(4), (8, 8), 8, False),  # one chunk, and no batch axis
+        (LSTM(32), (50, 256, 8), 50, True),
+        (GRU(4), (8, 8), 8, True),  # one chunk, and no batch axis
         (LRU(32, 8), (65536, 1, 8), 4096, False),  # linear cells are cut by their states
         (LRU(64, 8), (1024, 32, 8), 128, False),
-        (ResetBeforeGRU(4), (64, 8), 64, True),  # of plain cells products are kept
-        (ResetBeforeGRU(128), (512, 64, 8), 16, False),
+        (ResetBeforeGRU(4), (64, 8), 64, True),
+        (ResetBeforeGRU(128), (256, 64, 8), 16, False),
+        (ResetBeforeGRU(256), (256, 64, 8), 16, True),
         (LSTM(4), (0, 2, 8), 1, False),
     ],
     ids=lambda value: name(value) if isinstance(value, Cell) else "",
@@ -201,6 +204,7 @@ def test_options_left_open_follow_from_the_sizes(cell, shape, chunk, keep_gates)
 def test_between_checkpoints_gates_are_kept():
     xs = jax.ShapeDtypeStruct((4096, 32, 8), jnp.float32)
     assert ChunkedScan(checkpoint_every=64).sized(LSTM(256), xs) == ChunkedScan(16, 64, True)
+    assert ChunkedScan(checkpoint_every=32).sized(LSTM(256), xs) == ChunkedScan(32, 32, True)
     assert ChunkedScan(checkpoint_every=512).sized(LSTM(256), xs) == ChunkedScan(16, 512, False)
 
 

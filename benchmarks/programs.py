@@ -32,7 +32,11 @@ def squared_error(ys, targets):
 
 def jax_program(peer: Any, problem: Problem, data: Data, mode: str) -> Program:
     """The program of a JAX peer. Nothing is donated: a value and its gradients leave every argument in use."""
-    apply, layout = peer.network(problem), lambda params: peer.weights(problem.cell, params)
+    apply = peer.network(problem)
+
+    def layout(params):
+        return peer.weights(problem.cell, params) if hasattr(peer, "weights") else params
+
     batch_first = getattr(peer, "BATCH_FIRST", False)
     weights = jax.tree.map(lambda w: w.copy(), jax.jit(layout)(data.params))
 
@@ -45,6 +49,7 @@ def jax_program(peer: Any, problem: Problem, data: Data, mode: str) -> Program:
     by = {"train": 0, "train with inputs": (0, 1)}
     function = apply if mode == "forward" else jax.value_and_grad(loss, by[mode])
     arguments = (weights, own(data.xs)) if mode == "forward" else (weights, own(data.xs), own(data.targets))
+    jax.clear_caches()
     begin = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
     compile_s = time.perf_counter() - begin

@@ -29,19 +29,30 @@ STYLES = {
 }
 
 
+LONG = 512  # steps from which on memory is compared
+
+
 def key(row: Row) -> tuple:
     """What tells a row from the others."""
     return row["cell"], row["shape"], row["dtype"], row["mode"]
 
 
 def read(path: Path, header: dict[str, Any]) -> list[Row]:
-    """Rows that an earlier run of the same settings, versions and machine left; none where there is no such file."""
+    """Rows that an earlier run left; none where there is no such file.
+
+    Raises:
+        ValueError: they are of other settings, peers, versions, sources or of another machine.
+    """
     try:
         first, *rest = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     except (FileNotFoundError, ValueError):
         return []
-    if first != json.loads(json.dumps(header)):
-        return []
+    now = json.loads(json.dumps(header))
+    if differing := [name for name in now if first.get(name) != now[name]]:
+        raise ValueError(
+            f"--out: {path} holds rows that were measured with other {', '.join(differing)}. Name another folder, or "
+            "remove that file."
+        )
     return [row | {"shape": Shape(**row["shape"])} for row in rest]
 
 
@@ -63,8 +74,8 @@ def label(row: Row) -> str:
     return f"{row['cell']} ({', '.join(map(str, row['shape']))}{dtype})"
 
 
-def differing(row: Row) -> list[str]:
-    """Peers that compute something else."""
+def untimed(row: Row) -> list[str]:
+    """Peers that failed or compute something else."""
     return [name for name, found in row["peers"].items() if "ms" not in found]
 
 
@@ -81,10 +92,26 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def above_limit(row: Row) -> float:
-    """(ours - limit) / (fastest JAX peer - limit)."""
+    """(ours - limit) / (fastest JAX peer - limit); a limit that one of them beat is taken as 0.95 of the faster."""
     name, _ = best(row, JAX_PEERS)
-    ours, theirs = row["peers"][OURS]["ms"][1], row["peers"][name]["ms"][1] if name else math.nan
-    return (ours - row["limit_ms"]) / (theirs - row["limit_ms"])
+    if not name:
+        return math.nan
+    ours, theirs = row["peers"][OURS]["ms"][1], row["peers"][name]["ms"][1]
+    limit = min(row["limit_ms"], 0.95 * min(ours, theirs))
+    return (ours - limit) / (theirs - limit)
+
+
+def beside_linen(what: str, row: Row) -> float:
+    """jaxrnn's compile time or temporary memory as a share of flax.linen's.
+
+    Of memory what nobody does without is left out: the outputs and their cotangents.
+    """
+    ours, theirs = (row["peers"].get(name, {}).get(what) for name in (OURS, "flax.linen"))
+    if ours is None or theirs is None:
+        return math.nan
+    shape, bytes_each = row["shape"], 4 if row["dtype"] == "float32" else 2
+    needed = 2 * bytes_each * shape.time * shape.batch * shape.hidden / 2**20 if what == "temporary_mib" else 0
+    return (ours - needed) / (theirs - needed)
 
 
 def summary(rows: list[Row]) -> str:
@@ -108,6 +135,11 @@ def summary(rows: list[Row]) -> str:
         add(f"{mode}, torch, LSTM alone", lstm, lambda row: best(row, ["torch"])[1])
         linear = [row for row in rows if row["mode"] == mode and row["cell"] in LINEAR]
         add(f"{mode}, linear cells, fastest peer", linear, lambda row: best(row, JAX_PEERS)[1])
+        add(f"{mode}, linear cells, lax.scan", linear, lambda row: best(row, ["lax.scan"])[1])
+    trained = [row for row in rows if row["mode"] == "train"]
+    add("train, compile time, flax.linen", trained, lambda row: beside_linen("compile_s", row))
+    long = [row for row in trained if row["shape"].time >= LONG]
+    add(f"train, memory beyond outputs, T >= {LONG}, flax.linen", long, lambda row: beside_linen("temporary_mib", row))
     return files.markdown_table(("beside", "rows", "geometric mean", "worst"), lines)
 
 
@@ -153,7 +185,9 @@ def _number(value: float | None, digits: int) -> str:
 def _times(row: Row, names: list[str]) -> tuple[str, ...]:
     def ratio(name: str) -> str:
         found = row["peers"].get(name)
-        return "" if found is None else f"{found['ratio'][1]:.2f}" if "ratio" in found else "differs"
+        if found is None:
+            return ""
+        return f"{found['ratio'][1]:.2f}" if "ratio" in found else "failed" if "failed" in found else "differs"
 
     name, _ = best(row, JAX_PEERS)
     low, _, high = row["peers"][name]["ratio"] if name else (math.nan,) * 3
@@ -172,7 +206,7 @@ def draw(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(13, max(4.0, height)), layout="constrained")
     if not cells:
         return figure
-    panels = figure.subplots((len(cells) + 1) // 2, 2, squeeze=False, sharex=True).flat
+    panels = list(figure.subplots((len(cells) + 1) // 2, 2, squeeze=False, sharex=True).flat)
     drawn: dict[str, Any] = {}
     for axes, cell in zip(panels, cells, strict=False):
         of_cell = [row for row in rows if row["cell"] == cell]
@@ -191,7 +225,7 @@ def draw(rows: list[Row]) -> Figure:
         axes.grid(axis="both", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=11)
-    for axes in list(panels)[len(cells) :]:
+    for axes in panels[len(cells) :]:
         axes.set_visible(False)
     figure.supxlabel(
         "time of jaxrnn / time of the other, train step (left of the dashed line: jaxrnn is faster)", fontsize=13

@@ -4,6 +4,8 @@ The carry is float32 for 16-bit inputs, else the inputs' dtype (its complex coun
 cells), and products of 16-bit operands accumulate in float32. Nothing is promoted silently.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact, PyTree
@@ -43,7 +45,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(lambda x, twin: x.astype(twin.dtype), tree, like)
 
 
-def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"]) -> Inexact[Array, "..."]:
+def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"], precision=None) -> Inexact[Array, "..."]:
     """`x @ weight` with x taken in the weight's dtype and the sum kept in at least float32.
 
     On a CPU leading axes are folded into one: XLA makes the product's gradients up to twice as fast for matrices.
@@ -51,8 +53,9 @@ def matmul(x: Inexact[Array, "..."], weight: Inexact[Array, "... i o"]) -> Inexa
     """
     x = x.astype(weight.dtype)
     if weight.ndim == 2 and x.ndim > 2 and jax.default_backend() == "cpu":
-        return matmul(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[-1])
-    return jnp.matmul(x, weight, preferred_element_type=carry_dtype(weight.dtype))
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+        return matmul(rows, weight, precision).reshape(*x.shape[:-1], weight.shape[-1])
+    return jnp.matmul(x, weight, precision=precision, preferred_element_type=carry_dtype(weight.dtype))
 
 
 def affine(xs, weight, bias):

@@ -159,7 +159,8 @@ def _unroll(cell: Cell, backend: Backend, reverse: bool, params, xs, carry, leng
     time = jax.tree.leaves(xs)[0].shape[0]
     active = mask
     if lengths is not None:
-        valid = jnp.arange(time).reshape(-1, *(1,) * lengths.ndim) < lengths
+        numbers = jnp.arange(time, dtype=jnp.int32)  # lengths may be of any whole dtype
+        valid = numbers.reshape(-1, *(1,) * lengths.ndim) < lengths.astype(jnp.int32)
         active = valid if mask is None else valid & mask
         resets = None if resets is None else valid & resets
     last_reset = None

@@ -26,6 +26,7 @@ FLOORS = [
     [
         "backends.base",
         "backends.scan",
+        "backends.shared",
         "backends.chunk",
         "backends.traced",
         "backends.plain",

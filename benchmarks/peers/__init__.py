@@ -1,7 +1,8 @@
 """Other libraries on the same problems, one file each.
 
-A JAX peer says how weights of jaxrnn are laid out in it, `weights(cell, params)`, an affine function through which
-gradients are taken back for the comparison; and `network(problem)`, the function (weights, xs) -> ys, time first.
+A JAX peer has `network(problem)`, the function (weights, xs) -> ys, time first; and where weights are laid out in a
+way of its own `weights(cell, params)`, an affine function through which gradients are taken back for the comparison.
+What is no JAX has `program`, see `benchmarks.programs`.
 """
 
 import importlib
@@ -16,6 +17,11 @@ class Peer(NamedTuple):
     package: str
     cells: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu", "gpu", "tpu")
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+
+    def takes(self, problem) -> bool:
+        """Whether it has this problem's cell in its dtype."""
+        return problem.cell in self.cells and problem.dtype in self.dtypes
 
     def installed(self) -> bool:
         """Whether its package is."""
@@ -38,7 +44,7 @@ PEERS = {
     "haiku": Peer("haiku_rnn", "dm-haiku", ("LSTM", "ResetBeforeGRU")),
     "equinox": Peer("equinox_rnn", "equinox", ("LSTM", "GRU")),
     "keras": Peer("keras_rnn", "keras", ("Elman", "LSTM", "GRU", "ResetBeforeGRU")),
-    "cudnn": Peer("cudnn", "jax", ("LSTM",), ("gpu",)),
+    "cudnn": Peer("cudnn", "jax", ("LSTM",), ("gpu",), ("float32",)),
     "torch": Peer("torch_rnn", "torch", ("Elman", "LSTM", "GRU"), ("cpu", "gpu")),
 }
 JAX_PEERS = tuple(name for name in PEERS if name not in (OURS, "torch"))

@@ -3,10 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
-
-def weights(cell: str, params):
-    """As they are."""
-    return params
+from jaxrnn.numerics import carry_dtype, cast
 
 
 def network(problem):
@@ -17,9 +14,10 @@ def network(problem):
         return first[0] * second[0], second[0] * first[1] + second[1]
 
     def apply(params, xs):
-        us = cell.project(params, xs)
-        a, b = cell.coefficients(params, us)
+        us = cast(cell.project(params, xs), carry_dtype(xs.dtype))
+        wide = cell.widen(params, carry_dtype(xs.dtype))
+        a, b = cell.coefficients(wide, us)
         _, hs = lax.associative_scan(compose, (jnp.broadcast_to(a, b.shape), b))
-        return cell.readout(params, hs, us)
+        return cell.readout(wide, hs, us).astype(xs.dtype)
 
     return apply

@@ -5,7 +5,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from benchmarks.peers.layout import reordered
+
 CELLS = {"LSTM": equinox.nn.LSTMCell, "GRU": equinox.nn.GRUCell}
+
+R_Z_N = (1, 0, 2)  # places of the gates z | r | n of jaxrnn
 
 
 def weights(cell: str, params):
@@ -13,16 +17,11 @@ def weights(cell: str, params):
     if cell == "LSTM":
         return {"weight_ih": params.input.T, "weight_hh": params.recurrent.T, "bias": params.bias}
     return {
-        "weight_ih": _swap(params.input).T,
-        "weight_hh": _swap(params.recurrent).T,
-        "bias": _swap(params.bias),
+        "weight_ih": reordered(params.input, R_Z_N).T,
+        "weight_hh": reordered(params.recurrent, R_Z_N).T,
+        "bias": reordered(params.bias, R_Z_N),
         "bias_n": params.pointwise,
     }
-
-
-def _swap(weight):
-    z, r, n = jnp.split(weight, 3, axis=-1)
-    return jnp.concatenate([r, z, n], axis=-1)
 
 
 def network(problem):

@@ -4,24 +4,21 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrnn.cells import GRU
+from benchmarks.peers.layout import reordered
 
 MODULES = {"Elman": nnx.SimpleCell, "LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}
 MISSING = {"GRU": ("pointwise",)}  # parameters of jaxrnn that it has not
+
+R_Z_N = (1, 0, 2)  # places of the gates z | r | n of jaxrnn
 
 
 def weights(cell: str, params):
     """Gates of the LSTM in the same order, of the GRU r | z | n; its GRU has no b_h, which is zero here."""
     dense_i, dense_h = {"kernel": params.input}, {"kernel": params.recurrent}
     if cell == "GRU":
-        dense_i, dense_h = {"kernel": _swap(params.input)}, {"kernel": _swap(params.recurrent)}
-    (dense_h if cell == "LSTM" else dense_i)["bias"] = _swap(params.bias) if cell == "GRU" else params.bias
+        dense_i, dense_h = {"kernel": reordered(params.input, R_Z_N)}, {"kernel": reordered(params.recurrent, R_Z_N)}
+    (dense_h if cell == "LSTM" else dense_i)["bias"] = reordered(params.bias, R_Z_N) if cell == "GRU" else params.bias
     return {"dense_i": dense_i, "dense_h": dense_h}
-
-
-def _swap(weight):
-    z, r, n = jnp.split(weight, GRU.gates, axis=-1)
-    return jnp.concatenate([r, z, n], axis=-1)
 
 
 def network(problem):

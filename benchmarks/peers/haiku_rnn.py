@@ -3,9 +3,12 @@
 import haiku
 import jax.numpy as jnp
 
+from benchmarks.peers.layout import reordered
 from jaxrnn.cells import negate_update_gate
 
 CORES = {"LSTM": haiku.LSTM, "ResetBeforeGRU": haiku.GRU}
+
+I_G_F_O = (0, 2, 1, 3)  # places of the gates i | f | g | o of jaxrnn
 
 
 def weights(cell: str, params):
@@ -14,14 +17,9 @@ def weights(cell: str, params):
         params = negate_update_gate(params)
         return {"gru": {"w_i": params.input, "w_h": params.recurrent, "b": params.bias}}
     hidden = params.recurrent.shape[0]
-    joined = _reorder(jnp.concatenate([params.input, params.recurrent]))
+    joined = reordered(jnp.concatenate([params.input, params.recurrent]), I_G_F_O)
     one_less = jnp.zeros_like(params.bias).at[2 * hidden : 3 * hidden].set(1)
-    return {"lstm/linear": {"w": joined, "b": _reorder(params.bias) - one_less}}
-
-
-def _reorder(weight):
-    i, f, g, o = jnp.split(weight, 4, axis=-1)
-    return jnp.concatenate([i, g, f, o], axis=-1)
+    return {"lstm/linear": {"w": joined, "b": reordered(params.bias, I_G_F_O) - one_less}}
 
 
 def network(problem):

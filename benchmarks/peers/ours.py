@@ -3,11 +3,6 @@
 import jaxrnn
 
 
-def weights(cell: str, params):
-    """As they are."""
-    return params
-
-
 def network(problem):
     """`jaxrnn.unroll` with the backend that it chooses."""
     cell = problem.build()

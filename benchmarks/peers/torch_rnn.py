@@ -8,17 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks.peers.layout import reordered
 from benchmarks.problems import Data, Problem
 from benchmarks.programs import Program
 
 MODULES = {"Elman": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}
+
+R_Z_N = (1, 0, 2)  # places of the gates z | r | n of jaxrnn
 
 
 def weights(cell: str, params):
     """Matrices (out, in); gates of the GRU r | z | n; a second bias, zero but for the GRU's b_h."""
     second = jnp.zeros_like(params.bias)
     if cell == "GRU":
-        params = params._replace(**{name: _swap(getattr(params, name)) for name in ("input", "recurrent", "bias")})
+        params = params._replace(
+            **{name: reordered(getattr(params, name), R_Z_N) for name in ("input", "recurrent", "bias")}
+        )
         second = second.at[-params.pointwise.shape[0] :].set(params.pointwise)
     return {
         "weight_ih_l0": params.input.T,
@@ -26,11 +31,6 @@ def weights(cell: str, params):
         "bias_ih_l0": params.bias,
         "bias_hh_l0": second,
     }
-
-
-def _swap(weight):
-    z, r, n = jnp.split(weight, 3, axis=-1)
-    return jnp.concatenate([r, z, n], axis=-1)
 
 
 def program(problem: Problem, data: Data, mode: str) -> Program:

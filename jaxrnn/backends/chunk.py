@@ -13,17 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
-from jaxrnn.backends.base import Steps, finish, project, restart
-from jaxrnn.cell import Cell, GatedCell, recurrent_product
+from jaxrnn.backends.base import Steps, project, restart
+from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, plus, through
+from jaxrnn.cell import GatedCell, recurrent_product
 from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
-
-
-class Weights(NamedTuple):
-    """What a gated cell is differentiated by, `recurrent` and `pointwise` as `update` meets them."""
-
-    params: PyTree
-    recurrent: Any
-    pointwise: PyTree
 
 
 class Gates(NamedTuple):
@@ -35,31 +28,6 @@ class Gates(NamedTuple):
     def apart(self):
         """u and v as `update` takes them."""
         return self.us, tuple(jnp.zeros_like(u) if v is None else v for u, v in zip(self.us, self.vs, strict=False))
-
-
-class Saved(NamedTuple):
-    """What the backward pass of a chunk needs: its first carry, what is kept of the carries after each step, and Gates.
-
-    The latter are None where they are not kept; of a plain cell they are a list of products.
-    """
-
-    first: PyTree
-    carries: PyTree
-    gates: Any
-
-
-def has_plain_output(cell: Cell, carries) -> bool:
-    """Whether the outputs are a part of the carries, the hidden states, so that they are not stored twice."""
-    return type(cell).output is Cell.output and "h" in carries._fields
-
-
-def outputs(cell: Cell, params, carries, us, steps: Steps):
-    """The outputs of a stretch of steps from the carries after each; `us` may be None for a plain output."""
-    if has_plain_output(cell, carries):
-        ys = carries.h
-    else:
-        ys = jax.vmap(cell.output, (None, 0, 0))(cast(params, carry_dtype(steps.dtype)), carries, us)
-    return finish(ys, steps.acting, steps.dtype)
 
 
 def read_as_sum(cell: GatedCell, weights: Weights, carry, steps: Steps) -> tuple[bool, ...]:
@@ -81,39 +49,6 @@ def read_as_sum(cell: GatedCell, weights: Weights, carry, steps: Steps) -> tuple
         return readers[0].primitive.name == "add" and {id(a), id(b)} == {id(x) for x in readers[0].invars}
 
     return tuple(only_summed(a, b) for a, b in zip(us, vs, strict=False))
-
-
-def plus(total: PyTree, share: PyTree) -> PyTree:
-    """total + share, where None in `share` stands for zeros."""
-    if share is None:
-        return total
-    return jax.tree.map(lambda d, t: t if d is None else t + d, share, total, is_leaf=lambda d: d is None)
-
-
-def befores_of(first, carries, steps: Steps, fresh, reverse: bool):
-    """The carry that every step of a chunk starts from."""
-
-    def shifted(start, after):
-        start = start[None]
-        return jnp.concatenate([after[1:], start] if reverse else [start, after[:-1]])
-
-    return restart(fresh, steps.resets, jax.tree.map(shifted, first, carries))
-
-
-def output_adjoint(cell: Cell, params, carries, us, steps: Steps, d_ys):
-    """Cotangents of params, carries and us by way of the outputs, None where they do not reach."""
-    if has_plain_output(cell, carries):
-        nothing = jax.tree.map(lambda _: None, carries)
-        return None, nothing._replace(h=finish(d_ys, steps.acting, carry_dtype(steps.dtype))), None
-    _, output_vjp = jax.vjp(lambda p, c, u: outputs(cell, p, c, u, steps), params, carries, us)
-    return output_vjp(d_ys)
-
-
-def through(d_before, d_after, active, reset):
-    """The cotangent of the carry before a step: past it where it does not act, none where the carry starts afresh."""
-    if active is not None:
-        d_before = plus(d_before, zero_unless(~active, d_after))
-    return d_before if reset is None else zero_unless(~reset, d_before)
 
 
 def _join_gates(gates: tuple):

@@ -15,10 +15,11 @@ from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Backend, Steps, fresh_carry, join
-from jaxrnn.backends.chunk import Chunks, Weights, outputs, read_as_sum
+from jaxrnn.backends.chunk import Chunks, read_as_sum
 from jaxrnn.backends.linear import run_linear, sequential_scan
 from jaxrnn.backends.plain import PlainChunks
 from jaxrnn.backends.scan import Scan
+from jaxrnn.backends.shared import Weights, outputs
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.numerics import carry_dtype, cast, cast_like
@@ -82,9 +83,12 @@ class ChunkedScan(Backend):
         """See Backend."""
         time, *batch, _ = jax.tree.leaves(xs)[0].shape
         stretch = min(time, self.checkpoint_every or time)
-        units = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(cell.init_carry)))
         if isinstance(cell, GatedCell):
             units = cell.hidden_size
+        else:
+            start = jax.eval_shape(lambda: cell.init_carry((), jnp.float32))
+            units = sum(leaf.size for leaf in jax.tree.leaves(start))
+        if isinstance(cell, GatedCell):
             bounds, width = _CHUNK, cell.gates * units
         elif isinstance(cell, LinearCell):
             bounds, width = _LINEAR, units
@@ -108,7 +112,11 @@ class ChunkedScan(Backend):
             pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
             weights = Weights(params, cell.recurrent(params), pointwise)
         else:
-            weights = Weights(params, Traced(cell, params, carry, steps).once(params), ())
+            traced = Traced(cell, params, carry, steps)
+            if not traced.smooth:  # JAX itself knows how to leave out what has no cotangent
+                plain = Scan(checkpoint_every=backend.checkpoint_every or backend.chunk)
+                return plain.run(cell, params, carry, steps, reverse)
+            weights = Weights(params, traced.once(params), ())
         return _unroll(cell, backend, reverse, weights, carry, steps)
 
     def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps) -> Chunks | PlainChunks:

@@ -4,7 +4,7 @@ Reverse mode through `lax.scan` adds to the gradient of every weight at every st
 each product x @ W inside `advance`, x and the product's cotangent, and one product per chunk gives W's share.
 """
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +13,25 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.backends.base import Steps, project, restart
-from jaxrnn.backends.chunk import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, plus, through
+from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, plus, through
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell
 from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
 
 
-def _multiplied(multiply: Callable, x, weight, transposed, kept):
+def _multiplied(multiply: functools.partial, x, weight, transposed, kept):
     return multiply(x, weight) if kept is None else kept
 
 
-def _multiplied_forward(multiply: Callable, x, weight, transposed, kept):
+def _multiplied_forward(multiply: functools.partial, x, weight, transposed, kept):
     # Not by way of _product: a derivative of this one would meet the rule below, which leaves out W.
     return _multiplied(multiply, x, weight, transposed, kept), (x, transposed)
 
 
-def _multiplied_backward(multiply: Callable, residuals, d_result):
+def _multiplied_backward(multiply: functools.partial, residuals, d_result):
     x, transposed = residuals
-    return matmul(d_result, transposed).astype(x.dtype), None, None, None
+    precision = multiply.keywords["precision"]
+    return matmul(d_result, transposed, precision).astype(x.dtype), None, None, None
 
 
 _product = jax.custom_vjp(_multiplied, nondiff_argnums=(0,))
@@ -109,8 +110,9 @@ class PlainChunks:
         start = d_carry, jax.tree.map(jnp.zeros_like, small)
         streams = (befores, us, products, d_outputs, steps.acting, steps.resets)
         (d_carry, d_values), (du, xs, d_products) = lax.scan(adjoint_step, start, streams, reverse=not self.reverse)
-        for place, x, d_product in zip(traced.products, xs, d_products, strict=True):
-            _, product_vjp = jax.vjp(lambda matrix, x=x: matmul(x, matrix), weights.recurrent[place])
+        for place, precision, x, d_product in zip(traced.products, traced.precisions, xs, d_products, strict=True):
+            by_matrix = functools.partial(matmul, x, precision=precision)
+            _, product_vjp = jax.vjp(by_matrix, weights.recurrent[place])
             (share,) = product_vjp(d_product)
             d_values[place] = share if d_values[place] is None else d_values[place] + share
         d_params, d_xs = project_vjp(plus(du, d_us_direct))

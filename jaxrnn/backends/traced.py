@@ -16,6 +16,7 @@ class Traced:
     """`advance` as equations, parted into what parameters alone decide, and the rest, which every step does.
 
     `products`: for each equation x @ W of the rest, the place of W among the values that the first part hands over.
+    `smooth`: whether parameters, carry and u are real or complex numbers throughout, which have cotangents.
     """
 
     def __init__(self, cell: Cell, params, carry, steps: Steps):
@@ -28,12 +29,13 @@ class Traced:
         )(params, carry, u)
         self._jaxpr, self._consts, self._carry = closed.jaxpr, closed.consts, jax.tree.structure(after)
         self._params = len(jax.tree.leaves(params))
+        self.smooth = _smooth(self._jaxpr.invars)
         known = {*self._jaxpr.constvars, *self._jaxpr.invars[: self._params]}
         self._first, self._rest = [], []
         for equation in self._jaxpr.eqns:
-            # Whole numbers and truth values, which have no cotangents, are made anew where they are needed.
-            smooth = all(jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in equation.outvars)
-            decided = smooth and known.issuperset(_variables(equation.invars))
+            # What has no cotangents, whole numbers and truth values, is left to the step, and so is what has effects.
+            movable = _smooth(equation.outvars) and not equation.effects
+            decided = movable and known.issuperset(_variables(equation.invars))
             (self._first if decided else self._rest).append(equation)
             known.update(equation.outvars if decided else ())
         used = [v for equation in self._rest for v in _variables(equation.invars)] + _variables(self._jaxpr.outvars)
@@ -43,6 +45,7 @@ class Traced:
         alone = {w for w in weights if used.count(w) == weights.count(w)}  # read as W of products and as nothing else
         self._products = [e for e in candidates if e.invars[1] in alone]
         self.products = [self._held.index(e.invars[1]) for e in self._products]
+        self.precisions = [e.params["precision"] for e in self._products]
 
     def once(self, params) -> list:
         """What the first part hands over."""
@@ -71,6 +74,10 @@ def _variables(variables) -> list:
     return [v for v in variables if not isinstance(v, Literal)]
 
 
+def _smooth(variables) -> bool:
+    return all(jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in variables)
+
+
 def _is_product(equation) -> bool:
     """Whether it is x @ W with a matrix W."""
     if equation.primitive.name != "dot_general" or any(isinstance(v, Literal) for v in equation.invars):
@@ -84,9 +91,10 @@ def _evaluate(equations: list, known: dict, numbers: dict | None = None, product
     for equation in equations:
         inputs = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
         bind = functools.partial(equation.primitive.bind, **equation.primitive.get_bind_params(equation.params))
-        if numbers and product and id(equation) in numbers:
-            found = product(numbers[id(equation)], bind, *inputs)
-        else:
-            found = bind(*inputs)
+        with equation.ctx.manager:
+            if numbers and product and id(equation) in numbers:
+                found = product(numbers[id(equation)], bind, *inputs)
+            else:
+                found = bind(*inputs)
         results = found if equation.primitive.multiple_results else [found]
         known.update(zip(equation.outvars, results, strict=True))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -321,6 +321,65 @@ def test_products_are_told_apart():
     deferred = [traced_step.once(params)[place] for place in traced_step.products]
     constant = np.arange(HIDDEN**2, dtype=np.float32).reshape(HIDDEN, HIDDEN) / HIDDEN**2
     np.testing.assert_array_equal(deferred, [params["twice"], params["twice"], params["turned"].T, constant])
+
+
+class Counted(NamedTuple):
+    h: jax.Array
+    step: jax.Array
+
+
+@dataclass(frozen=True)
+class Counter(Cell):
+    """A plain cell with a whole number in its carry and truth values in u."""
+
+    inner: Tangled
+
+    @property
+    def output_size(self):
+        return self.inner.output_size
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return self.inner.init(key, input_size, dtype)
+
+    def init_carry(self, batch_shape=(), dtype=jnp.float32):
+        return Counted(self.inner.init_carry(batch_shape, dtype).h, jnp.zeros((*batch_shape, 1), jnp.int32))
+
+    def project(self, params, xs):
+        return self.inner.project(params, xs), xs[..., :1] > 0
+
+    def advance(self, params, carry, u):
+        after = self.inner.advance(params, HiddenCarry(carry.h), u[0])
+        return Counted(jnp.where(u[1] & (carry.step % 2 == 0), after.h, carry.h), carry.step + 1)
+
+
+def test_whole_numbers_in_the_carry_have_no_cotangent():
+    cell = Counter(Tangled(HIDDEN))
+    params = cell.init(jax.random.key(0), FEATURES)
+    xs = jax.random.normal(jax.random.key(1), (9, BATCH, FEATURES), jnp.float32)
+
+    def gradient(backend):
+        return jax.grad(lambda p: (unroll(cell, p, xs, backend=backend)[1] ** 2).sum())(params)
+
+    assert_close(gradient(ChunkedScan(4)), gradient(Scan()), 1e-5)
+
+
+def test_precision_of_a_product_reaches_its_adjoints():
+    @dataclass(frozen=True)
+    class Precise(Tangled):
+        def advance(self, params, carry, u):
+            return HiddenCarry(jnp.tanh(u + jnp.matmul(carry.h, params["twice"], precision="highest")))
+
+    program = traced(Precise(HIDDEN), ChunkedScan(CHUNK, keep_gates=True))
+    products = [eqn for eqn in program if eqn.primitive.name == "dot_general"]
+    by_matrix = [eqn for eqn in products if (HIDDEN, HIDDEN) in [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]]
+    assert len(by_matrix) >= 3  # forward, the adjoint of h, the gradient of the matrix
+    assert {eqn.params["precision"] for eqn in by_matrix} == {(jax.lax.Precision.HIGHEST,) * 2}
+
+
+def test_of_a_gated_carry_only_h_is_kept():
+    program = traced(LSTM(HIDDEN), ChunkedScan(CHUNK, keep_gates=False))
+    forward = next(eqn for eqn in scans(program, TIME // CHUNK) if not eqn.params["reverse"])
+    assert results(forward)[1].count((TIME // CHUNK, CHUNK, BATCH, HIDDEN)) == 1
 
 
 @pytest.mark.parametrize("keep_gates", [True, False])

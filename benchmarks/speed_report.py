@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from benchmarks.peers import JAX_PEERS, OURS, PEERS
 from benchmarks.problems import LINEAR, NONLINEAR, Shape
@@ -29,6 +30,7 @@ STYLES = {
 }
 
 
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)  # of ratios
 LONG = 512  # steps from which on memory is compared
 
 
@@ -221,6 +223,9 @@ def draw(rows: list[Row]) -> Figure:
         axes.set_ylim(len(of_cell) - 0.4, -0.6)
         axes.axvline(1, color="black", linestyle="--", linewidth=1.5)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(TICKS))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(cell, loc="left", fontsize=13)
         axes.grid(axis="both", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

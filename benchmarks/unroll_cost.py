@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from rich.console import Console
 
 import jaxrnn
@@ -154,7 +155,10 @@ def steps_row(sizes: Sizes, runs: int, seed: int) -> dict[str, Any]:
     shape = sizes.steps
     task, cell = jaxrnn.tasks.Adding(length=shape.time), jaxrnn.Elman(shape.hidden)
     keys = jax.random.split(jax.random.key(seed), 3)
-    params = cell.init(keys[0], task.input_size), jax.random.normal(keys[1], (shape.hidden, 1)) / shape.hidden**0.5
+    params = (
+        cell.init(keys[0], task.input_size),
+        jax.random.normal(keys[1], (shape.hidden, 1), jnp.float32) / shape.hidden**0.5,
+    )
 
     def loss_fn(params, batch, key):
         _, ys = jaxrnn.unroll(cell, params[0], batch.inputs)
@@ -245,14 +249,14 @@ def to_markdown(content: dict[str, Any]) -> str:
 def chart(content: dict[str, Any]) -> Figure:
     """Bars of the ratios with quartiles and what is allowed; memory over the steps beside the square root."""
     rows, table = content["rows"], content["checkpoints"]
-    figure = Figure(figsize=(15, 2 + 0.36 * len(rows)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure = Figure(figsize=(16, 2 + 0.3 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     for n, row in enumerate(rows):
         low, middle, high = row["ratio"]
         left.barh(n, middle, xerr=[[middle - low], [high - middle]], height=0.62, capsize=3, color="#0072B2")
         left.plot((row["limit"],) * 2, (n - 0.4, n + 0.4), color="#D55E00", lw=2.5)
     left.set_yticks(range(len(rows)), [f"{row['what']}, {row['case']}" for row in rows], fontsize=10)
-    left.invert_yaxis()
+    left.set_ylim(len(rows) - 0.4, -0.6)
     left.axvline(1, color="black", lw=1, ls="--")
     left.set_xlabel("ratio of times; upright bars: what is allowed at most", fontsize=12)
     left.set_title("What options cost and save", loc="left", fontsize=14)
@@ -262,8 +266,14 @@ def chart(content: dict[str, Any]) -> Figure:
         root = memory[0] * (np.array(times) / times[0]) ** 0.5
         right.loglog(times, root, "--", color="black", label="the square root of T, from the first point")
         right.legend(fontsize=11, frameon=False)
+        right.xaxis.set_major_locator(FixedLocator(times))
+        right.xaxis.set_major_formatter("{x:,.0f}")
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.yaxis.set_major_formatter("{x:g}")
+        for axis in (right.xaxis, right.yaxis):
+            axis.set_minor_locator(NullLocator())
     right.set_xlabel("steps T, a checkpoint every sqrt(T)", fontsize=12)
-    right.set_title("Memory beside arguments and results, MiB", loc="left", fontsize=14)
+    right.set_title("Memory, MiB", loc="left", fontsize=14)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

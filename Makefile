@@ -15,7 +15,7 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 help:
 	@echo "make figures   gradient norms of recurrent cells over the lag: figure, table, data"
-	@echo "make bench     jaxrnn beside other libraries at two shapes, a few minutes; bench-full: at all, about 45"
+	@echo "make bench     jaxrnn beside other libraries at two shapes, a few minutes; bench-full: at all, one to two hours"
 	@echo "make test      the test suite"
 	@echo "make lint      ruff: checks and formatting"
 	@echo "make format    ruff: formats the code and mends what it can"

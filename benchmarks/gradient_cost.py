@@ -27,6 +27,7 @@ from rich.console import Console
 import jaxrnn
 from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
 from benchmarks.environment import machine, versions
+from benchmarks.problems import Shape
 from benchmarks.turns import in_turn, quartiles, seconds
 from jaxrnn import files
 from jaxrnn.gradients import Monitor, adjoint_norms, lyapunov_spectrum
@@ -34,15 +35,6 @@ from jaxrnn.gradients import Monitor, adjoint_norms, lyapunov_spectrum
 CURVE_LIMIT, MONITOR_LIMIT, SPECTRUM_LIMIT = 1.5, 1.15, 20.0
 MEMORY_LIMIT = 2.1  # times that of half the steps: linear in the steps
 CURVE, HALF = "lag curve / gradient", "the same, half the steps"
-
-
-class Shape(NamedTuple):
-    """Sizes of one problem."""
-
-    batch: int
-    time: int
-    features: int
-    hidden: int
 
 
 class Sizes(NamedTuple):

@@ -3,9 +3,9 @@
 Command:  python -m benchmarks.unroll_cost
 Runtime:  3 minutes on 2 cores; --smoke half a minute
 Expected: unroll_cost.md, .json and .png in one folder. At most: 1.10 of the plain step with masks, lengths or resets;
-          0.5 of the padded time with batches by length, where the mean length is T / 4; 1/3 of the time of a loop over
-          Trainer.step with Trainer.steps; with checkpoints every sqrt(T) steps, memory twice as large (and 5% more)
-          over 4 times the steps, and compile times 1.5 times as long over 64 times the steps.
+          0.5 of the padded time with batches by length, where the mean length is about T / 4; 1/3 of the time of a
+          loop over Trainer.step with Trainer.steps; with checkpoints every sqrt(T) steps, memory twice as large (and
+          5% more) over 4 times the steps, and compile times 1.5 times as long over 64 times the steps.
           What is beyond these is told at the end, and the exit code is 1; of tiny sizes nothing is told
 Method:   two programs run in turn, and each ratio is formed within one turn; memory is what XLA plans beside arguments
           and results, which are inputs, outputs and the gradients of both.
@@ -125,7 +125,7 @@ def option_rows(sizes: Sizes, runs: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def bucket_row(sizes: Sizes, runs: int, seed: int) -> dict[str, Any]:
-    """Sequences with a mean length of T / 4: batches of similar length beside the same sequences padded to T."""
+    """Sequences with a mean length of about T / 4: batches of similar length beside the same sequences padded to T."""
     shape, groups = sizes.buckets, 4
     random = np.random.default_rng(seed)
     count = shape.batch * groups

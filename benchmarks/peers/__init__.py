@@ -9,6 +9,8 @@ import importlib
 import importlib.util
 from typing import Any, NamedTuple
 
+from benchmarks.problems import CELLS, LINEAR
+
 
 class Peer(NamedTuple):
     """A library: the file here, the package it needs (for its version), and the cells that it has."""
@@ -34,11 +36,10 @@ class Peer(NamedTuple):
 
 IMPORTED = {"dm-haiku": "haiku"}  # where a package is imported by another name
 OURS = "jaxrnn"
-EVERY = ("Elman", "LSTM", "GRU", "ResetBeforeGRU", "PeepholeLSTM", "user's cell", "LRU", "MinGRU")
 PEERS = {
-    OURS: Peer("ours", "jax", EVERY),
-    "lax.scan": Peer("lax_scan", "jax", EVERY),
-    "associative_scan": Peer("associative_scan", "jax", ("LRU", "MinGRU")),
+    OURS: Peer("ours", "jax", tuple(CELLS)),
+    "lax.scan": Peer("lax_scan", "jax", tuple(CELLS)),
+    "associative_scan": Peer("associative_scan", "jax", LINEAR),
     "flax.linen": Peer("flax_linen", "flax", ("Elman", "LSTM", "GRU")),
     "flax.nnx": Peer("flax_nnx", "flax", ("Elman", "LSTM", "GRU")),
     "haiku": Peer("haiku_rnn", "dm-haiku", ("LSTM", "ResetBeforeGRU")),

@@ -5,11 +5,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.peers.layout import reordered
+from benchmarks.peers.layout import R_Z_N, reordered
 
 CELLS = {"LSTM": equinox.nn.LSTMCell, "GRU": equinox.nn.GRUCell}
-
-R_Z_N = (1, 0, 2)  # places of the gates z | r | n of jaxrnn
 
 
 def weights(cell: str, params):

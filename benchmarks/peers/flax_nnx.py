@@ -4,12 +4,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from benchmarks.peers.layout import reordered
+from benchmarks.peers.layout import R_Z_N, reordered
 
 MODULES = {"Elman": nnx.SimpleCell, "LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}
 MISSING = {"GRU": ("pointwise",)}  # parameters of jaxrnn that it has not
-
-R_Z_N = (1, 0, 2)  # places of the gates z | r | n of jaxrnn
 
 
 def weights(cell: str, params):

@@ -3,12 +3,10 @@
 import haiku
 import jax.numpy as jnp
 
-from benchmarks.peers.layout import reordered
+from benchmarks.peers.layout import I_G_F_O, reordered
 from jaxrnn.cells import negate_update_gate
 
 CORES = {"LSTM": haiku.LSTM, "ResetBeforeGRU": haiku.GRU}
-
-I_G_F_O = (0, 2, 1, 3)  # places of the gates i | f | g | o of jaxrnn
 
 
 def weights(cell: str, params):

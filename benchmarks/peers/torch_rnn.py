@@ -8,13 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.peers.layout import reordered
+from benchmarks.peers.layout import R_Z_N, reordered
 from benchmarks.problems import Data, Problem
 from benchmarks.programs import Program
 
 MODULES = {"Elman": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}
-
-R_Z_N = (1, 0, 2)  # places of the gates z | r | n of jaxrnn
 
 
 def weights(cell: str, params):

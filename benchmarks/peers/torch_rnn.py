@@ -1,5 +1,7 @@
 """PyTorch's fused modules, with as many threads as there are cores; on a GPU they call cuDNN."""
 
+# pyright: reportMissingImports=false
+
 import os
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from benchmarks.peers import PEERS
 from benchmarks.problems import Data, Problem, draw
 
 PEAK_RUNS = 7  # products, of which the fastest is told
-TURN_S = 0.1  # one turn of a short program is as many runs as take so many seconds, after one that is not timed
+TURN_S = 0.05  # one turn of a short program is as many runs as take so many seconds, after one that is not timed
 PATIENCE_S = 600  # for one answer
 
 

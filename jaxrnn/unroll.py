@@ -55,6 +55,12 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
         >>> print(explain(Elman(4), jnp.zeros((8, 2))).backend)
         ChunkedScan(chunk=8, checkpoint_every=None, keep_gates=True)
     """
+    chosen, refused = _choose(cell, xs, backend)
+    return Explanation(cell, chosen.sized(cell, xs), refused)
+
+
+def _choose(cell, xs: PyTree, backend) -> tuple[Backend, tuple[tuple[Backend, str], ...]]:
+    """The backend, and what refused before it; raises as `explain` says."""
     if not isinstance(cell, Cell):
         raise TypeError(
             f"explain: `cell` must be a Cell, got {cell!r}. Ask for each cell of a Stack or Bidirectional by itself."
@@ -71,12 +77,12 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
                 f"`backend` {backend} cannot run {cell}: {reason}. "
                 "Leave `backend` None, or name one that can; jaxrnn.explain(cell, xs) lists them."
             )
-        return Explanation(cell, backend.sized(cell, xs))
+        return backend, ()
     refused = []
     for candidate in best_first():
         reason = candidate.refuses(cell, xs)
         if reason is None:
-            return Explanation(cell, candidate.sized(cell, xs), tuple(refused))
+            return candidate, tuple(refused)
         refused.append((candidate, reason))
     raise AssertionError("Scan() refuses nothing")
 
@@ -150,7 +156,7 @@ def unroll(
         carry = cell.init_carry(batch_shape, carry_dtype(dtype))
     else:
         validation.check_carry(cell, carry, batch_shape, dtype)
-    backend = explain(cell, xs, backend=backend).backend
+    backend, _ = _choose(cell, xs, backend)
     return _unroll(cell, backend, bool(reverse), params, xs, carry, lengths, mask, resets)
 
 

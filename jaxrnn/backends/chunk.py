@@ -63,12 +63,14 @@ def _part_gates(joined, count: int) -> tuple:
 class Chunks:
     """How every chunk of one run is computed.
 
-    `length`: steps per chunk. `keep`: whether gates go from the forward to the backward pass. `summed`: see
-    read_as_sum. `transposed`: R^T for the adjoint of h, transposed once for all steps; None where R is block-diagonal.
+    `length`: steps per chunk. `single`: whether one chunk is all, so that rebuilding carries would save no memory.
+    `keep`: whether gates go from the forward to the backward pass. `summed`: see read_as_sum. `transposed`: R^T for the
+    adjoint of h, transposed once for all steps; None where R is block-diagonal.
     """
 
     cell: GatedCell
     length: int
+    single: bool
     reverse: bool
     keep: bool
     weights: Weights
@@ -141,10 +143,12 @@ class Chunks:
 
     def _rebuilt(self, carry) -> list[str]:
         """The parts of the carry that are not kept."""
-        return [name for name in carry._fields if name != "h"]
+        return [] if self.single else [name for name in carry._fields if name != "h"]
 
     def _all_carries(self, first, carries, h_befores, gates: Gates, steps: Steps):
-        """The carries before and after each step: h was kept, the rest follows from it by `update`, step by step."""
+        """The carries before and after each step; what was not kept follows from h by `update`, step by step."""
+        if not self._rebuilt(first):
+            return befores_of(first, carries, steps, self.fresh, self.reverse), carries
 
         def step(rest, inputs):
             h, gates, active, reset = inputs
@@ -153,11 +157,8 @@ class Chunks:
             rest = after._replace(h=None)
             return rest, (before._replace(h=None), rest)
 
-        if self._rebuilt(first):
-            streams = (h_befores, gates, steps.acting, steps.resets)
-            _, (befores, afters) = lax.scan(step, first._replace(h=None), streams, reverse=self.reverse)
-        else:
-            befores = afters = first
+        streams = (h_befores, gates, steps.acting, steps.resets)
+        _, (befores, afters) = lax.scan(step, first._replace(h=None), streams, reverse=self.reverse)
         return befores._replace(h=h_befores), afters._replace(h=carries.h)
 
     def _sum(self, us, vs) -> Gates:

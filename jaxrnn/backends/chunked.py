@@ -35,10 +35,11 @@ class _Bounds(NamedTuple):
 
 # Measured on CPUs. Arrays of gated cells hold all gates; below 16 steps their products get too small.
 _CHUNK = _Bounds(2**18, 16, 128)
-# Numbers in one array of all steps up to which one chunk, with its gates kept, is the fastest. A train step takes about
-# 20 bytes for each; above 32 MiB the C library returns memory to the system after every call, and pages fault.
-_WHOLE = 2**25 // 20
 _LINEAR = _Bounds(2**18, 16, 4096)
+# Numbers in one array of all steps up to which one chunk, with its gates kept, is the fastest. A train step takes about
+# 20 bytes for each, of linear cells 40; above 32 MiB the C library returns memory to the system after every call, and
+# pages fault.
+_WHOLE, _WHOLE_LINEAR = 2**25 // 20, 2**25 // 40
 _PLAIN_WIDTH = 4  # gates that a plain cell is taken to have
 # Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
 _UNITS_WORTH_KEEPING = 256
@@ -57,9 +58,10 @@ class ChunkedScan(Backend):
     step. Reverse mode to any order; forward mode needs Scan().
 
     `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
-    the sequence where possible; fewer than 512 steps (between checkpoints, where there are any) are one chunk where
-    all their gates are at most 1.7 million numbers. `keep_gates`: default: where all is such a chunk, and over fewer
-    than 512 steps for cells of at least 256 units. `checkpoint_every`: default: no checkpoints.
+    the sequence where possible; fewer than 512 steps (between checkpoints, where there are any), and without a gradient
+    any number, are one chunk where all their gates are at most 1.7 million numbers. So are any steps of linear cells of
+    at most 0.8 million. `keep_gates`: default: where all is such a chunk, and over fewer than 512 steps for cells of at
+    least 256 units. `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.
@@ -81,47 +83,49 @@ class ChunkedScan(Backend):
 
     def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
         """See Backend."""
-        time, *batch, _ = jax.tree.leaves(xs)[0].shape
-        stretch = min(time, self.checkpoint_every or time)
-        if isinstance(cell, GatedCell):
-            units = cell.hidden_size
+        stretch, numbers = self._stretch(xs), _numbers(cell, xs)
+        if isinstance(cell, LinearCell):
+            bounds, whole, worth = _LINEAR, stretch * numbers <= _WHOLE_LINEAR, False
         else:
-            start = jax.eval_shape(lambda: cell.init_carry((), jnp.float32))
-            units = sum(leaf.size for leaf in jax.tree.leaves(start))
-        if isinstance(cell, GatedCell):
-            bounds, width = _CHUNK, cell.gates * units
-        elif isinstance(cell, LinearCell):
-            bounds, width = _LINEAR, units
-        else:
-            bounds, width = _CHUNK, _PLAIN_WIDTH * units
-        numbers, short = math.prod(batch) * width, stretch < _MEMORY_COMES_FIRST
-        whole = bounds is _CHUNK and short and 0 < stretch * numbers <= _WHOLE
-        chunk = self.chunk or (stretch if whole else _chunk_length(stretch, bounds, numbers))
-        worth = whole or bounds is _CHUNK and short and units >= _UNITS_WORTH_KEEPING
+            short = stretch < _MEMORY_COMES_FIRST
+            bounds, whole = _CHUNK, short and stretch * numbers <= _WHOLE
+            worth = whole or short and _units(cell) >= _UNITS_WORTH_KEEPING
+        chunk = self.chunk or (max(stretch, 1) if whole else _chunk_length(stretch, bounds, numbers))
         keep_gates = worth if self.keep_gates is None else self.keep_gates
         return dataclasses.replace(self, chunk=chunk, keep_gates=keep_gates)
 
+    def without_gradient(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
+        """As `sized`, for a run that is not differentiated: nothing is kept, so that one chunk may be longer."""
+        sized, stretch = self.sized(cell, xs), self._stretch(xs)
+        whole = self.chunk is None and stretch * _numbers(cell, xs) <= _WHOLE
+        return dataclasses.replace(sized, chunk=stretch if whole else sized.chunk, keep_gates=False)
+
+    def _stretch(self, xs: PyTree) -> int:
+        """Steps between checkpoints."""
+        time = jax.tree.leaves(xs)[0].shape[0]
+        return min(time, self.checkpoint_every or time)
+
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
-        backend = self.sized(cell, steps.xs)
-        if isinstance(cell, LinearCell) and steps.time:
-            return _unroll_linear(cell, backend, params, carry, steps, reverse)
         if steps.time == 0:
             return Scan().run(cell, params, carry, steps, reverse)
+        if isinstance(cell, LinearCell):
+            return _unroll_linear(cell, self.sized(cell, steps.xs), params, carry, steps, reverse)
         if isinstance(cell, GatedCell):
             pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
             weights = Weights(params, cell.recurrent(params), pointwise)
         else:
             traced = Traced(cell, params, carry, steps)
             if not traced.smooth:  # JAX itself knows how to leave out what has no cotangent
-                plain = Scan(checkpoint_every=backend.checkpoint_every or backend.chunk)
+                plain = Scan(checkpoint_every=self.checkpoint_every or self.sized(cell, steps.xs).chunk)
                 return plain.run(cell, params, carry, steps, reverse)
             weights = Weights(params, traced.once(params), ())
-        return _unroll(cell, backend, reverse, weights, carry, steps)
+        return _unroll(cell, self, reverse, weights, carry, steps)
 
     def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps) -> Chunks | PlainChunks:
         """How every chunk is computed."""
         assert self.chunk is not None and self.keep_gates is not None  # see `sized`
+        single = self.chunk >= self._stretch(steps.xs)
         fresh = fresh_carry(cell, steps)
         if not isinstance(cell, GatedCell):
             traced = Traced(cell, weights.params, carry, steps)
@@ -129,6 +133,7 @@ class ChunkedScan(Backend):
         return Chunks(
             cell=cell,
             length=self.chunk,
+            single=single,
             reverse=reverse,
             keep=self.keep_gates,
             weights=weights,
@@ -136,6 +141,18 @@ class ChunkedScan(Backend):
             summed=read_as_sum(cell, weights, carry, steps),
             transposed=weights.recurrent.T if weights.recurrent.ndim == 2 else None,
         )
+
+
+def _units(cell: Cell) -> int:
+    if isinstance(cell, GatedCell):
+        return cell.hidden_size
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: cell.init_carry((), jnp.float32))))
+
+
+def _numbers(cell: Cell, xs: PyTree) -> int:
+    """In what a step makes of a whole batch by products."""
+    width = cell.gates if isinstance(cell, GatedCell) else 1 if isinstance(cell, LinearCell) else _PLAIN_WIDTH
+    return math.prod(jax.tree.leaves(xs)[0].shape[1:-1]) * width * _units(cell)
 
 
 def _chunk_length(time: int, bounds: _Bounds, numbers: int) -> int:
@@ -181,10 +198,14 @@ def _backward_stretch(chunks: Chunks | PlainChunks, cotangents, inputs):
 
 
 def _unroll_primal(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    return _unroll_forward(cell, backend, reverse, weights, carry, steps)[0]
+    return _forward(cell, backend.without_gradient(cell, steps.xs), reverse, weights, carry, steps)[0]
 
 
 def _unroll_forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
+    return _forward(cell, backend.sized(cell, steps.xs), reverse, weights, carry, steps)
+
+
+def _forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
     chunks = backend.chunks(cell, reverse, weights, carry, steps)
     if backend.checkpoint_every is None:
         results, saved = _forward_stretch(chunks, carry, steps)
@@ -201,6 +222,7 @@ def _unroll_forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: We
 def _unroll_backward(cell: Cell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
     weights, steps, saved = residuals
     d_carry, d_ys = cotangents
+    backend = backend.sized(cell, steps.xs)
     chunks = backend.chunks(cell, reverse, weights, d_carry, steps)  # shaped like the carry
     start = d_carry, cast(jax.tree.map(jnp.zeros_like, weights), carry_dtype(steps.dtype))
     if backend.checkpoint_every is None:

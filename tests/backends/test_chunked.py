@@ -191,7 +191,8 @@ def test_chunks_are_balanced():
         (ResetBeforeGRU(4), (64, 8), 64, True),
         (ResetBeforeGRU(128), (256, 64, 8), 16, False),
         (ResetBeforeGRU(256), (256, 64, 8), 16, True),
-        (LSTM(4), (0, 2, 8), 1, False),
+        (LRU(16, 8), (1024, 32, 8), 1024, False),
+        (LSTM(4), (0, 2, 8), 1, True),
     ],
     ids=lambda value: name(value) if isinstance(value, Cell) else "",
 )
@@ -199,6 +200,23 @@ def test_options_left_open_follow_from_the_sizes(cell, shape, chunk, keep_gates)
     xs = jax.ShapeDtypeStruct(shape, jnp.float32)
     assert ChunkedScan().sized(cell, xs) == ChunkedScan(chunk, None, keep_gates)
     assert ChunkedScan(7, 14, True).sized(cell, xs) == ChunkedScan(7, 14, True)
+
+
+@pytest.mark.parametrize(
+    ("backend", "chunk"),
+    [
+        (ChunkedScan(), 1024),  # one chunk, where a gradient would take 128 steps
+        (ChunkedScan(chunk=7), 7),
+        (ChunkedScan(checkpoint_every=512), 512),
+    ],
+    ids=str,
+)
+def test_without_a_gradient_one_chunk_may_be_longer(backend, chunk):
+    cell, xs = LSTM(HIDDEN), jnp.zeros((1024, 2, FEATURES), jnp.float32)
+    params = cell.init(jax.random.key(0), FEATURES)
+    program = jax.make_jaxpr(lambda *a: unroll(cell, *a, backend=backend))(params, xs)
+    assert chunk in {eqn.params["length"] for eqn in equations(program.jaxpr) if eqn.primitive.name == "scan"}
+    assert backend.sized(cell, xs).chunk == min(chunk, 128)
 
 
 def test_between_checkpoints_gates_are_kept():

@@ -63,7 +63,7 @@ def _part_gates(joined, count: int) -> tuple:
 class Chunks:
     """How every chunk of one run is computed.
 
-    `length`: steps per chunk. `single`: whether one chunk is all, so that rebuilding carries would save no memory.
+    `length`: steps per chunk. `single`: whether a stretch is one chunk, and rebuilding carries would save no memory.
     `keep`: whether gates go from the forward to the backward pass. `summed`: see read_as_sum. `transposed`: R^T for the
     adjoint of h, transposed once for all steps; None where R is block-diagonal.
     """

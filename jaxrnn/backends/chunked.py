@@ -51,17 +51,17 @@ class ChunkedScan(Backend):
     """Chunked backpropagation through time; the default on a CPU, and elsewhere for cells that are not linear.
 
     Gated cells run by a custom VJP that keeps h and, with `keep_gates`, u and v of every step; without, these are
-    rebuilt by one product for each chunk. Other parts of the carry, as the LSTM's c, are rebuilt step by step. Plain
-    cells run by one that keeps their carries and, with `keep_gates`, what `advance` multiplies by matrices of
-    parameters. `checkpoint_every=k` keeps carries every k steps only, memory O(time / k + k) beyond inputs, outputs
-    and gradients. Linear cells are recomputed chunk by chunk (or every k steps), and only h' = a * h + b runs step by
-    step. Reverse mode to any order; forward mode needs Scan().
+    rebuilt by one product for each chunk. Other parts of the carry, as the LSTM's c, are rebuilt step by step, unless
+    one chunk is all. Plain cells run by one that keeps their carries and, with `keep_gates`, what `advance` multiplies
+    by matrices of parameters. `checkpoint_every=k` keeps carries every k steps only, memory O(time / k + k) beyond
+    inputs, outputs and gradients. Linear cells are recomputed chunk by chunk (or every k steps), and only
+    h' = a * h + b runs step by step. Reverse mode to any order; forward mode needs Scan().
 
     `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
     the sequence where possible; fewer than 512 steps (between checkpoints, where there are any), and without a gradient
     any number, are one chunk where all their gates are at most 1.7 million numbers. So are any steps of linear cells of
     at most 0.8 million. `keep_gates`: default: where all is such a chunk, and over fewer than 512 steps for cells of at
-    least 256 units. `checkpoint_every`: default: no checkpoints.
+    least 256 units; without a gradient never. `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.

@@ -191,7 +191,8 @@ def test_chunks_are_balanced():
         (ResetBeforeGRU(4), (64, 8), 64, True),
         (ResetBeforeGRU(128), (256, 64, 8), 16, False),
         (ResetBeforeGRU(256), (256, 64, 8), 16, True),
-        (LRU(16, 8), (1024, 32, 8), 1024, False),
+        (LRU(32, 8), (819, 32, 8), 819, False),  # 0.84 million states are one chunk
+        (LRU(32, 8), (820, 32, 8), 205, False),  # more are not
         (LSTM(4), (0, 2, 8), 1, True),
     ],
     ids=lambda value: name(value) if isinstance(value, Cell) else "",
@@ -394,10 +395,11 @@ def test_precision_of_a_product_reaches_its_adjoints():
     assert {eqn.params["precision"] for eqn in by_matrix} == {(jax.lax.Precision.HIGHEST,) * 2}
 
 
-def test_of_a_gated_carry_only_h_is_kept():
-    program = traced(LSTM(HIDDEN), ChunkedScan(CHUNK, keep_gates=False))
-    forward = next(eqn for eqn in scans(program, TIME // CHUNK) if not eqn.params["reverse"])
-    assert results(forward)[1].count((TIME // CHUNK, CHUNK, BATCH, HIDDEN)) == 1
+@pytest.mark.parametrize(("chunk", "kept"), [(CHUNK, 1), (TIME, 2)])
+def test_of_a_gated_carry_only_h_is_kept_unless_one_chunk_is_all(chunk, kept):
+    program = traced(LSTM(HIDDEN), ChunkedScan(chunk, keep_gates=False))
+    forward = next(eqn for eqn in scans(program, TIME // chunk) if not eqn.params["reverse"])
+    assert results(forward)[1].count((TIME // chunk, chunk, BATCH, HIDDEN)) == kept
 
 
 @pytest.mark.parametrize("keep_gates", [True, False])

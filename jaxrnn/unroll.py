@@ -56,16 +56,16 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
         >>> print(explain(Elman(4), jnp.zeros((8, 2))).backend)
         ChunkedScan(chunk=8, checkpoint_every=None, keep_gates=True)
     """
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"explain: `cell` must be a Cell, got {cell!r}. Ask for each cell of a Stack or Bidirectional by itself."
+        )
     chosen, refused = _choose(cell, xs, backend)
     return Explanation(cell, chosen.sized(cell, xs), refused)
 
 
 def _choose(cell, xs: PyTree, backend) -> tuple[Backend, tuple[tuple[Backend, str], ...]]:
-    """The backend, and what refused before it; raises as `explain` says."""
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            f"explain: `cell` must be a Cell, got {cell!r}. Ask for each cell of a Stack or Bidirectional by itself."
-        )
+    """The backend, and what refused before it; what it raises of `backend` is told at `explain`."""
     if backend is not None:
         if not isinstance(backend, Backend):
             raise TypeError(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -38,6 +37,8 @@ def command(
         0; 1 where `run` raised Failed; 2 where `plan` raised a ValueError, or a file could not be written or read;
         130 after an interrupt.
     """
+    import tyro  # here, so that what is measured can be called from Python where the command line's package is missing
+
     messages = Console(stderr=True, highlight=False, soft_wrap=True)
     settings = tyro.cli(kind, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     try:

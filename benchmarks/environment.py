@@ -1,5 +1,6 @@
 """What a measurement runs on: chosen at the start, and told without names of hosts, users or folders."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -10,6 +11,7 @@ from typing import Literal
 import jax
 
 Device = Literal["cpu", "gpu", "tpu"]
+PLATFORMS = {"gpu": ("cuda", "rocm")}  # JAX's names, where one kind of device has several
 
 
 def use_device(device: Device | None) -> None:
@@ -24,17 +26,16 @@ def use_device(device: Device | None) -> None:
     if device is None:
         return
     before = getattr(jax.config, "jax_platforms", None)
-    jax.config.update("jax_platforms", device)
-    try:
-        found = jax.default_backend()
-    except RuntimeError:
-        found = None
-    if found != device:
-        jax.config.update("jax_platforms", before)
-        raise ValueError(
-            f"--device: there is no {device} that JAX can use here, it has {jax.default_backend()}. Leave the flag "
-            f"out, or install JAX for a {device}."
-        )
+    for name in PLATFORMS.get(device, (device,)):
+        jax.config.update("jax_platforms", name)
+        with contextlib.suppress(RuntimeError, AssertionError):  # the latter of a platform without its plugin
+            if jax.default_backend() == device:
+                return
+    jax.config.update("jax_platforms", before)
+    raise ValueError(
+        f"--device: there is no {device} that JAX can use here, it has {jax.default_backend()}. Leave the flag "
+        f"out, or install JAX for a {device}."
+    )
 
 
 def versions() -> dict[str, str]:

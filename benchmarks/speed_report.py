@@ -194,8 +194,8 @@ def _times(row: Row, names: list[str]) -> tuple[str, ...]:
     name, _ = best(row, JAX_PEERS)
     low, _, high = row["peers"][name]["ratio"] if name else (math.nan,) * 3
     fastest = f"{name} ({low:.2f} to {high:.2f})" if name else ""
-    limit = "" if row["limit_ms"] is None else f"{row['limit_ms']:.1f}"
-    return label(row), f"{row['peers'][OURS]['ms'][1]:.1f}", limit, *map(ratio, names), fastest
+    limit = "" if row["limit_ms"] is None else f"{row['limit_ms']:.3g}"
+    return label(row), f"{row['peers'][OURS]['ms'][1]:.3g}", limit, *map(ratio, names), fastest
 
 
 def draw(rows: list[Row]) -> Figure:
@@ -232,6 +232,8 @@ def draw(rows: list[Row]) -> Figure:
         axes.tick_params(labelsize=11)
     for axes in panels[len(cells) :]:
         axes.set_visible(False)
+    for axes in panels[: len(cells)][-2:]:  # the last of each column, where one column is shorter
+        axes.tick_params(labelbottom=True)
     figure.supxlabel(
         "time of jaxrnn / time of the other, train step (left of the dashed line: jaxrnn is faster)", fontsize=13
     )

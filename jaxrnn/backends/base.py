@@ -49,8 +49,8 @@ class Steps(NamedTuple):
         What the last one lacks is filled with copies of the last step, not with zeros: the derivative of a cell at
         an input that never was could be infinite.
         """
-        pieces = -(-self.time // length)
-        missing = pieces * -(-self.time // pieces) - self.time
+        pieces, steps_each = balanced(self.time, length)
+        missing = pieces * steps_each - self.time
 
         def pad(x, **how):
             return jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), **how) if missing else x
@@ -62,7 +62,13 @@ class Steps(NamedTuple):
             resets=None if self.resets is None else pad(self.resets),
             fill=None if fill is None else pad(fill, constant_values=True),
         )
-        return jax.tree.map(lambda x: x.reshape(pieces, x.shape[0] // pieces, *x.shape[1:]), steps)
+        return jax.tree.map(lambda x: x.reshape(pieces, steps_each, *x.shape[1:]), steps)
+
+
+def balanced(time: int, length: int) -> tuple[int, int]:
+    """Into how many pieces of at most `length` steps `Steps.split` cuts, and how many steps each has."""
+    pieces = max(-(-time // length), 1)
+    return pieces, -(-time // pieces)
 
 
 def join(tree: PyTree, time: int) -> PyTree:

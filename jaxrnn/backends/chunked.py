@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
-from jaxrnn.backends.base import Backend, Steps, fresh_carry, join
+from jaxrnn.backends.base import Backend, Steps, balanced, fresh_carry, join
 from jaxrnn.backends.chunk import Chunks, read_as_sum
 from jaxrnn.backends.linear import run_linear, sequential_scan
 from jaxrnn.backends.plain import PlainChunks
@@ -44,6 +44,9 @@ _PLAIN_WIDTH = 4  # gates that a plain cell is taken to have
 # Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
 _UNITS_WORTH_KEEPING = 256
 _MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
+# Up to so many features, of at least so many sequences, multiplying x by W step by step costs less than writing u; only
+# where no weight gradient needs the products of whole chunks, and on a CPU, where one more product a step is cheap.
+_FEW_FEATURES, _SOME_SEQUENCES = 32, 8
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class ChunkedScan(Backend):
     `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
     the sequence where possible; fewer than 512 steps (between checkpoints, where there are any), and without a gradient
     any number, are one chunk where all their gates are at most 1.7 million numbers. So are any steps of linear cells of
-    at most 0.8 million. `keep_gates`: default: where all is such a chunk, and over fewer than 512 steps for cells of at
-    least 256 units; without a gradient never. `checkpoint_every`: default: no checkpoints.
+    at most 0.8 million. Without a gradient, on a CPU, each step of at least 8 sequences of at most 32 features is a
+    chunk. `keep_gates`: default: where all is one chunk, and over fewer than 512 steps for cells of at least 256 units;
+    without a gradient never. `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.
@@ -95,15 +99,24 @@ class ChunkedScan(Backend):
         return dataclasses.replace(self, chunk=chunk, keep_gates=keep_gates)
 
     def without_gradient(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
-        """As `sized`, for a run that is not differentiated: nothing is kept, so that one chunk may be longer."""
-        sized, stretch = self.sized(cell, xs), self._stretch(xs)
-        whole = self.chunk is None and stretch * _numbers(cell, xs) <= _WHOLE
-        return dataclasses.replace(sized, chunk=stretch if whole else sized.chunk, keep_gates=False)
+        """As `sized`, for a run that is not differentiated: nothing is kept, so that one chunk may be longer.
+
+        Or as short as one step, which is then projected inside the loop.
+        """
+        chunk = self.sized(cell, xs).chunk
+        if self.chunk is None:
+            _, *batch, features = jax.tree.leaves(xs)[0].shape
+            stretch = self._stretch(xs)
+            if jax.default_backend() == "cpu" and features <= _FEW_FEATURES and math.prod(batch) >= _SOME_SEQUENCES:
+                chunk = 1
+            elif stretch * _numbers(cell, xs) <= _WHOLE:
+                chunk = stretch
+        return dataclasses.replace(self, chunk=chunk, keep_gates=False)
 
     def _stretch(self, xs: PyTree) -> int:
         """Steps between checkpoints."""
         time = jax.tree.leaves(xs)[0].shape[0]
-        return min(time, self.checkpoint_every or time)
+        return balanced(time, self.checkpoint_every or max(time, 1))[1]
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""

@@ -12,6 +12,7 @@ import pytest
 from jaxrnn import LRU, Associative, ChunkedScan, LinearCell, PeepholeLSTM, Scan, UnsupportedBackend, unroll
 from tests.checks import (
     BATCH,
+    TIME,
     Acts,
     Arguments,
     Case,
@@ -29,6 +30,7 @@ WAYS = [
     (ChunkedScan(chunk=4), False),
     (ChunkedScan(chunk=4, keep_gates=True), True),
     (ChunkedScan(chunk=4, checkpoint_every=6), False),
+    (ChunkedScan(chunk=TIME), True),
     (Associative(), False),
     (Associative(), True),
 ]

@@ -15,7 +15,8 @@ from benchmarks.peers import PEERS
 from benchmarks.problems import Data, Problem, draw
 
 PEAK_RUNS = 7  # products, of which the fastest is told
-TURN_S = 0.05  # one turn of a short program is as many runs as take so many seconds, after one that is not timed
+TURN_S = 0.05  # one turn of a short program is as many runs as take so many seconds
+LONG_S = 0.25  # of longer programs the caches, which other processes had before, are a hundredth at most
 PATIENCE_S = 600  # for one answer
 
 
@@ -40,6 +41,7 @@ class Contestant:
         try:
             self._connection.send((question, arguments))
             if not self._connection.poll(PATIENCE_S):
+                self.stop()  # or a late answer would be taken for that to the next question
                 raise Failed(f"{self.peer}: no answer within {PATIENCE_S} s, asked to {question}.")
             good, answer = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -87,10 +89,10 @@ class Worker:
         return results, {"compile_s": program.compile_s, "temporary": program.temporary}
 
     def run(self) -> float:
-        """Seconds of a run: of a short program as in a loop, for other processes have had the caches since."""
+        """Seconds of a run as in a loop: one that is not timed comes first, since other processes had the caches."""
         assert self._program is not None
         repeats = max(1, round(TURN_S / max(self._last, 1e-5)))
-        if repeats > 1:
+        if self._last < LONG_S:
             self._program.run()
         begin = time.perf_counter()
         for _ in range(repeats):

@@ -5,8 +5,8 @@ Runtime:  25 to 45 seconds on 2 cores for each of 168 rows, a third of them trai
 Expected: speed.jsonl, speed.md and speed.png in one folder; a ratio below 1 means that jaxrnn is faster. The same
           command goes on with a run that was interrupted
 Method:   one process for each peer and shape. All have the same weights, laid out in their own way; outputs, losses
-          and gradients are compared first, and what computes something else is not timed. Then they run in turn,
-          each turn beginning with another, and each ratio is formed within one turn. The limit is what the products
+          and gradients are compared first, and what computes something else is not timed. Then they run in turns,
+          each in an order drawn anew, and each ratio is formed within one turn. The limit is what the products
           of the problem take, without the recurrence, at the speed of a large product on this machine.
 """
 
@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import os
+import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -152,28 +153,39 @@ def measure(problem: Problem, mode: str, sides: dict[str, Contestant], runs: int
     same = [name for name in found if found[name]["off"] is not None and found[name]["off"] <= tolerance]
     if OURS not in same:
         raise Failed(f"jaxrnn: {problem} is not finite. Nothing was timed.")
-    timed = []
-    for turn in range(runs + WARM_UP):
-        first = turn % len(same)
-        taken = {name: sides[name].ask("run") for name in (*same[first:], *same[:first])}
-        timed.append([taken[name] for name in same])
-    times = 1000 * np.array(timed[WARM_UP:])
-    for n, name in enumerate(same):
-        found[name] |= {
-            "ms": quartiles(times[:, n]),
-            "ratio": quartiles(times[:, 0] / times[:, n]),
-            "page_faults": sides[name].ask("faults"),
-        }
+    times: dict[str, list[float]] = {name: [] for name in same}
+    order = random.Random(problem.seed)  # any neighbours, for a process that has just computed leaves its traces
+
+    def ask(name: str, question: str) -> Any:
+        try:
+            return sides[name].ask(question)
+        except Failed as error:
+            if name == OURS:
+                raise
+            found[name] = {"off": None, "failed": str(error)}
+            del times[name]
+
+    for _ in range(runs + WARM_UP):
+        for name in order.sample(list(times), len(times)):
+            if (taken := ask(name, "run")) is not None:
+                times[name].append(1000 * taken)
+    for name in list(times):
+        if (faults := ask(name, "faults")) is not None:
+            own, theirs = (np.array(times[of][WARM_UP:]) for of in (OURS, name))
+            found[name] |= {"ms": quartiles(theirs), "ratio": quartiles(own / theirs), "page_faults": faults}
     return {"cell": problem.cell, "shape": problem.shape, "dtype": problem.dtype, "mode": mode, "peers": found}
 
 
 def measure_all(todo: list[tuple[Problem, str]], peers: list[str], settings: Settings, runs: int) -> Iterator[dict]:
-    """All rows; each shape has processes of its own."""
+    """All rows; each shape has processes of its own, which import the sources as they are then."""
+    begun_with = sources()
     groups: dict[tuple, list[tuple[Problem, str]]] = {}
     for problem, mode in todo:
         groups.setdefault((problem.shape, problem.dtype, problem.cell in LINEAR), []).append((problem, mode))
     for (_, dtype, linear), group in groups.items():
         wanted = [name for name in peers if any(PEERS[name].takes(problem) for problem, _ in group)]
+        if sources() != begun_with:
+            raise Failed("jaxrnn/ or benchmarks/ changed while this ran. Remove the results and measure again.")
         sides = {name: Contestant(name, settings.device) for name in wanted}
         try:
             for side in sides.values():
@@ -225,6 +237,8 @@ def run(
     missing = [name for name, peer in PEERS.items() if not peer.installed()]
     if missing:
         messages.print(f"Not installed, and so not timed: {', '.join(missing)}.", markup=False)
+    if not todo:
+        messages.print(f"All rows were there already. To measure again, remove {folder / 'speed.jsonl'}.", markup=False)
     with progress(messages) as bar:
         task = bar.add_task("problems", total=len(todo))
         for row in measure_all(todo, peers, settings, runs):

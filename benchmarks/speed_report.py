@@ -194,8 +194,12 @@ def _times(row: Row, names: list[str]) -> tuple[str, ...]:
     name, _ = best(row, JAX_PEERS)
     low, _, high = row["peers"][name]["ratio"] if name else (math.nan,) * 3
     fastest = f"{name} ({low:.2f} to {high:.2f})" if name else ""
-    limit = "" if row["limit_ms"] is None else f"{row['limit_ms']:.3g}"
-    return label(row), f"{row['peers'][OURS]['ms'][1]:.3g}", limit, *map(ratio, names), fastest
+    limit = "" if row["limit_ms"] is None else _milliseconds(row["limit_ms"])
+    return label(row), _milliseconds(row["peers"][OURS]["ms"][1]), limit, *map(ratio, names), fastest
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def draw(rows: list[Row]) -> Figure:

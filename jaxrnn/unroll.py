@@ -44,8 +44,8 @@ class Explanation:
 def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
     """Tells which backend `unroll` would run for a cell and inputs, and why each better one would not.
 
-    Its options are those of a run with a gradient; one without keeps nothing, and its chunks are longer or single
-    steps where that is faster. For a Stack or Bidirectional ask for each of its cells: each is unrolled, and so chosen,
+    Its options are those of a run with a gradient; one without keeps nothing, and its chunks are longer or, of
+    small cells, single steps. For a Stack or Bidirectional ask for each of its cells: each is unrolled, and so chosen,
     by itself.
 
     Raises:

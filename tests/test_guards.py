@@ -30,6 +30,7 @@ FLOORS = [
         "backends.chunk",
         "backends.traced",
         "backends.plain",
+        "backends.sizes",
         "backends.linear",
         "kernels",
         "backends",

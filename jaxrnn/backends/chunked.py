@@ -5,15 +5,14 @@ where that is cheaper than rebuilding them, its gates. So no weight gradient is 
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
+from jaxrnn.backends import sizes
 from jaxrnn.backends.base import Backend, Steps, balanced, fresh_carry, join
 from jaxrnn.backends.chunk import Chunks, read_as_sum
 from jaxrnn.backends.linear import run_linear, sequential_scan
@@ -23,30 +22,6 @@ from jaxrnn.backends.shared import Weights, outputs
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.numerics import carry_dtype, cast, cast_like
-
-
-class _Bounds(NamedTuple):
-    """Of a chunk: numbers in one array of all its steps, which should stay in the cache, and steps."""
-
-    numbers: int
-    shortest: int
-    longest: int
-
-
-# Measured on CPUs. Arrays of gated cells hold all gates; below 16 steps their products get too small.
-_CHUNK = _Bounds(2**18, 16, 128)
-_LINEAR = _Bounds(2**18, 16, 4096)
-# Numbers in one array of all steps up to which one chunk, with its gates kept, is the fastest. A train step takes about
-# 20 bytes for each, of linear cells 40; above 32 MiB the C library returns memory to the system after every call, and
-# pages fault.
-_WHOLE, _WHOLE_LINEAR = 2**25 // 20, 2**25 // 40
-_PLAIN_WIDTH = 4  # gates that a plain cell is taken to have
-# Rebuilding a number takes 2 (features + hidden) operations, keeping it a write and a read of memory.
-_UNITS_WORTH_KEEPING = 256
-_MEMORY_COMES_FIRST = 512  # steps from which on nothing but carries is kept
-# Up to so many features, of at least so many sequences, multiplying x by W step by step costs less than writing u; only
-# where no weight gradient needs the products of whole chunks, and on a CPU, where one more product a step is cheap.
-_FEW_FEATURES, _SOME_SEQUENCES = 32, 8
 
 
 @dataclass(frozen=True)
@@ -63,9 +38,11 @@ class ChunkedScan(Backend):
     `chunk`: steps per chunk. Default: from the sizes, 16 to 128, for linear cells to 4096, and so that chunks divide
     the sequence where possible; fewer than 512 steps (between checkpoints, where there are any), and without a gradient
     any number, are one chunk where all their gates are at most 1.7 million numbers. So are any steps of linear cells of
-    at most 0.8 million. Without a gradient, on a CPU, each step of at least 8 sequences of at most 32 features is a
-    chunk. `keep_gates`: default: where all is one chunk, and over fewer than 512 steps for cells of at least 256 units;
-    without a gradient never. `checkpoint_every`: default: no checkpoints.
+    at most 0.8 million. Without a gradient, on a CPU, small cells that are not linear (at most 128 units and 32
+    features, at least 8 sequences) take chunks of one step. Under `jax.vmap` the mapped axis is not seen: give `chunk`
+    where memory matters. `keep_gates`: default: where all gates of fewer than 512 steps are at most 1.7 million
+    numbers, and over fewer than 512 steps for cells of at least 256 units; without a gradient never.
+    `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.
@@ -87,30 +64,16 @@ class ChunkedScan(Backend):
 
     def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
         """See Backend."""
-        stretch, numbers = self._stretch(xs), _numbers(cell, xs)
-        if isinstance(cell, LinearCell):
-            bounds, whole, worth = _LINEAR, stretch * numbers <= _WHOLE_LINEAR, False
-        else:
-            short = stretch < _MEMORY_COMES_FIRST
-            bounds, whole = _CHUNK, short and stretch * numbers <= _WHOLE
-            worth = whole or short and _units(cell) >= _UNITS_WORTH_KEEPING
-        chunk = self.chunk or (max(stretch, 1) if whole else _chunk_length(stretch, bounds, numbers))
-        keep_gates = worth if self.keep_gates is None else self.keep_gates
-        return dataclasses.replace(self, chunk=chunk, keep_gates=keep_gates)
+        chunk, keep_gates = sizes.with_gradient(cell, xs, self._stretch(xs))
+        return dataclasses.replace(
+            self,
+            chunk=self.chunk or chunk,
+            keep_gates=keep_gates if self.keep_gates is None else self.keep_gates,
+        )
 
-    def without_gradient(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
-        """As `sized`, for a run that is not differentiated: nothing is kept, so that one chunk may be longer.
-
-        Or as short as one step, which is then projected inside the loop.
-        """
-        chunk = self.sized(cell, xs).chunk
-        if self.chunk is None:
-            _, *batch, features = jax.tree.leaves(xs)[0].shape
-            stretch = self._stretch(xs)
-            if jax.default_backend() == "cpu" and features <= _FEW_FEATURES and math.prod(batch) >= _SOME_SEQUENCES:
-                chunk = 1
-            elif stretch * _numbers(cell, xs) <= _WHOLE:
-                chunk = stretch
+    def without_gradient(self, cell: Cell, params, xs: PyTree) -> "ChunkedScan":
+        """As `sized`, for a run that is not differentiated."""
+        chunk = self.chunk or sizes.without_gradient(cell, params, xs, self._stretch(xs))
         return dataclasses.replace(self, chunk=chunk, keep_gates=False)
 
     def _stretch(self, xs: PyTree) -> int:
@@ -156,28 +119,6 @@ class ChunkedScan(Backend):
         )
 
 
-def _units(cell: Cell) -> int:
-    if isinstance(cell, GatedCell):
-        return cell.hidden_size
-    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: cell.init_carry((), jnp.float32))))
-
-
-def _numbers(cell: Cell, xs: PyTree) -> int:
-    """In what a step makes of a whole batch by products."""
-    width = cell.gates if isinstance(cell, GatedCell) else 1 if isinstance(cell, LinearCell) else _PLAIN_WIDTH
-    return math.prod(jax.tree.leaves(xs)[0].shape[1:-1]) * width * _units(cell)
-
-
-def _chunk_length(time: int, bounds: _Bounds, numbers: int) -> int:
-    """Steps per chunk: as many as fit, within bounds; next to that a divisor, so that no chunk has to be filled up."""
-    target = min(max(bounds.numbers // max(numbers, 1), bounds.shortest), bounds.longest)
-    if time <= target:
-        return max(time, 1)
-    shorter = [length for length in range(target, target // 2, -1) if time % length == 0]
-    longer = [length for length in range(target, min(2 * target, bounds.longest) + 1) if time % length == 0]
-    return next(iter(shorter + longer), target)
-
-
 def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps: Steps, reverse: bool):
     """Chunk by chunk, each of them computed again in the backward pass."""
     wide = cast(params, carry_dtype(steps.dtype))  # so that the gradient is summed over chunks in this precision
@@ -211,7 +152,7 @@ def _backward_stretch(chunks: Chunks | PlainChunks, cotangents, inputs):
 
 
 def _unroll_primal(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    return _forward(cell, backend.without_gradient(cell, steps.xs), reverse, weights, carry, steps)[0]
+    return _forward(cell, backend.without_gradient(cell, weights.params, steps.xs), reverse, weights, carry, steps)[0]
 
 
 def _unroll_forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):

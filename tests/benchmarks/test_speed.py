@@ -20,6 +20,14 @@ HERE = [name for name, peer in PEERS.items() if "cpu" in peer.devices and name !
 TRIED = [(peer, cell) for peer in HERE if peer != "keras" for cell in PEERS[peer].cells]
 
 
+@pytest.fixture(autouse=True)
+def _compilation_cache():
+    """A worker switches it off, for its own process as a rule."""
+    before = jax.config.values["jax_enable_compilation_cache"]
+    yield
+    jax.config.update("jax_enable_compilation_cache", before)
+
+
 @pytest.mark.parametrize("peer, cell", TRIED)
 def test_peers_compute_the_same(peer, cell):
     problem = Problem(cell, SHAPE, "float32", seed=0)
@@ -35,10 +43,10 @@ def test_peers_compute_the_same(peer, cell):
 def test_keras_computes_the_same():
     side = contestant.Contestant("keras", None)
     try:
-        for cell in ("GRU", "ResetBeforeGRU"):
+        for cell in PEERS["keras"].cells:
             problem = Problem(cell, SHAPE, "float32", seed=0)
-            theirs, _ = side.ask("prepare", problem, "forward")
-            ours, _ = contestant.Worker(OURS).prepare(problem, "forward")
+            theirs, _ = side.ask("prepare", problem, "train with inputs")
+            ours, _ = contestant.Worker(OURS).prepare(problem, "train with inputs")
             assert max(speed.differences(ours, theirs).values()) < 1e-5
     finally:
         side.stop()
@@ -59,6 +67,8 @@ def test_smoke_writes_all_files_and_goes_on(tmp_path, capsys):
     again = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
     assert again[1] == only and again[2]["cell"] == "MinGRU" and again[2]["limit_ms"] is None
     assert "fastest JAX peer" in capsys.readouterr().out
+    assert speed.main([*arguments, "MinGRU"]) == 0
+    assert "All rows were there already" in capsys.readouterr().err
     for other, what in ((["--seed", "1"], "settings"), (["--peers", "lax.scan"], "peers")):
         before = (tmp_path / "speed.jsonl").read_bytes()
         assert speed.main([*arguments, *other]) == 2
@@ -114,24 +124,49 @@ def test_differences_are_shares_of_the_largest_entry():
     assert math.isnan(speed.differences(ours, ours | {"params": broken})["params"])
 
 
+FAILING = ("flax.linen", "haiku", "torch")
+
+
 def test_a_peer_that_fails_is_left_out_and_nan_of_ours_ends():
     class Side:
-        def __init__(self, answer):
-            self.answer = answer
+        def __init__(self, answer, fails=None):
+            self.answer, self.fails = answer, fails
 
         def ask(self, question, *_):
-            if question == "prepare" and isinstance(self.answer, Exception):
-                raise self.answer
+            if question == self.fails:
+                raise speed.Failed("no")
             cost = {"compile_s": 0.5, "temporary": 0}
             return {"prepare": ({"loss": self.answer}, cost), "run": 0.01, "faults": 3}[question]
 
     problem = Problem("GRU", SHAPE, "float32", 0)
-    sides = {OURS: Side(np.float32(1)), "flax.linen": Side(speed.Failed("no")), "lax.scan": Side(np.float32(2))}
+    one = np.float32(1)
+    sides = {OURS: Side(one), "lax.scan": Side(np.float32(2))}
+    sides |= {name: Side(one, fails) for name, fails in zip(FAILING, ("prepare", "run", "faults"), strict=True)}
     found = speed.measure(problem, "train", sides, 3)["peers"]
-    assert found["flax.linen"] == {"off": None, "failed": "no"} and "ratio" not in found["lax.scan"]
+    assert all(found[name]["failed"] == "no" and found[name]["off"] is None for name in FAILING)
+    assert not any("ms" in found[name] for name in (*FAILING, "lax.scan"))
     assert found[OURS]["ratio"] == [1, 1, 1] and found[OURS]["page_faults"] == 3
     with pytest.raises(speed.Failed, match="is not finite"):
         speed.measure(problem, "train", {OURS: Side(np.float32(np.nan))}, 3)
+    with pytest.raises(speed.Failed, match="no"):
+        speed.measure(problem, "train", {OURS: Side(one, "run")}, 3)
+
+
+def test_sources_that_change_on_the_way_end_the_run(monkeypatch, tmp_path, capsys):
+    found = iter(["a", "a", "a", "b"])  # of the plan, of the header, at the start, before the first shape
+    monkeypatch.setattr(speed, "sources", lambda: next(found))
+    assert speed.main(["--smoke", "--cells", "GRU", "--peers", "flax.linen", "--out", str(tmp_path)]) == 1
+    assert "changed while" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ms", "told"), [(1627.4, "1627.4"), (10.04, "10.0"), (9.996, "10"), (0.0060, "0.006"), (1.234, "1.23")]
+)
+def test_times_are_told_to_three_digits_or_tenths(ms, told):
+    only = row(flax_linen=0.5)
+    only["peers"][OURS]["ms"] = [ms] * 3
+    table = speed_report.to_markdown({"machine": speed.machine(), "versions": {}}, [only | {"limit_ms": ms}])
+    assert f"| GRU (3, 7, 5, 4) | {told} | {told} | 0.50 |" in table
 
 
 def test_slower_than_allowed_exits_with_1(monkeypatch, tmp_path, capsys):

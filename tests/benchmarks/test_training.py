@@ -305,6 +305,22 @@ def test_a_device_is_taken_and_an_absent_one_leaves_everything_as_it_was():
         jax.config.update("jax_platforms", before)
 
 
+@pytest.mark.parametrize("platform", ["cuda", "rocm"])
+def test_a_gpu_is_asked_for_by_the_names_that_jax_has_for_it(platform, monkeypatch):
+    def found():
+        if platforms() != platform:
+            raise RuntimeError("no such platform")
+        return "gpu"
+
+    before = platforms()
+    monkeypatch.setattr(jax, "default_backend", found)
+    try:
+        environment.use_device("gpu")
+        assert platforms() == platform
+    finally:
+        jax.config.update("jax_platforms", before)
+
+
 def test_float64_needs_no_setting_outside(tmp_path):
     settings = gradient_norms.Settings(cells=("MinGRU",), lengths=(4,), dtype="float64", out=tmp_path)
     try:

@@ -16,7 +16,9 @@ from benchmarks.problems import Data, Problem, draw
 
 PEAK_RUNS = 7  # products, of which the fastest is told
 TURN_S = 0.05  # one turn of a short program is as many runs as take so many seconds
-LONG_S = 0.25  # of longer programs the caches, which other processes had before, are a hundredth at most
+LONG_S = (
+    0.25  # filling the caches again, which other processes had before, is no hundredth of longer programs (estimated)
+)
 PATIENCE_S = 600  # for one answer
 
 
@@ -36,7 +38,7 @@ class Contestant:
         """The answer of that method.
 
         Raises:
-            Failed: it raised, or its process ended.
+            Failed: it raised, its process ended, or it took too long, which ends it.
         """
         try:
             self._connection.send((question, arguments))
@@ -49,6 +51,10 @@ class Contestant:
         if not good:
             raise Failed(f"{self.peer}, asked to {question}: {answer}")
         return answer
+
+    def alive(self) -> bool:
+        """Whether it can still be asked."""
+        return self._process.is_alive()
 
     def stop(self) -> None:
         """Ends the process."""
@@ -89,7 +95,7 @@ class Worker:
         return results, {"compile_s": program.compile_s, "temporary": program.temporary}
 
     def run(self) -> float:
-        """Seconds of a run as in a loop: one that is not timed comes first, since other processes had the caches."""
+        """Seconds of a run as in a loop: unless it is long, after one that is not timed and fills the caches again."""
         assert self._program is not None
         repeats = max(1, round(TURN_S / max(self._last, 1e-5)))
         if self._last < LONG_S:

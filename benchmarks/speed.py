@@ -154,7 +154,7 @@ def measure(problem: Problem, mode: str, sides: dict[str, Contestant], runs: int
     if OURS not in same:
         raise Failed(f"jaxrnn: {problem} is not finite. Nothing was timed.")
     times: dict[str, list[float]] = {name: [] for name in same}
-    order = random.Random(problem.seed)  # any neighbours, for a process that has just computed leaves its traces
+    order = random.Random(f"{problem} {mode}")  # a new one each turn: what ran before may leave its mark on the next
 
     def ask(name: str, question: str) -> Any:
         try:
@@ -176,22 +176,25 @@ def measure(problem: Problem, mode: str, sides: dict[str, Contestant], runs: int
     return {"cell": problem.cell, "shape": problem.shape, "dtype": problem.dtype, "mode": mode, "peers": found}
 
 
-def measure_all(todo: list[tuple[Problem, str]], peers: list[str], settings: Settings, runs: int) -> Iterator[dict]:
+def measure_all(
+    todo: list[tuple[Problem, str]], peers: list[str], settings: Settings, runs: int, fingerprint: str
+) -> Iterator[dict[str, Any]]:
     """All rows; each shape has processes of its own, which import the sources as they are then."""
-    begun_with = sources()
     groups: dict[tuple, list[tuple[Problem, str]]] = {}
     for problem, mode in todo:
         groups.setdefault((problem.shape, problem.dtype, problem.cell in LINEAR), []).append((problem, mode))
     for (_, dtype, linear), group in groups.items():
         wanted = [name for name in peers if any(PEERS[name].takes(problem) for problem, _ in group)]
-        if sources() != begun_with:
-            raise Failed("jaxrnn/ or benchmarks/ changed while this ran. Remove the results and measure again.")
         sides = {name: Contestant(name, settings.device) for name in wanted}
         try:
             for side in sides.values():
                 side.ask("ready")  # so that the peak is measured on a quiet machine
+            if sources() != fingerprint:
+                raise Failed("jaxrnn/ or benchmarks/ changed while this ran. Remove the results and measure again.")
             peak = sides[OURS].ask("peak", dtype)
             for problem, mode in group:
+                for name in [name for name, side in sides.items() if not side.alive()]:
+                    sides[name] = Contestant(name, settings.device)
                 taking = {name: side for name, side in sides.items() if PEERS[name].takes(problem)}
                 row = measure(problem, mode, taking, runs)
                 limit = None if linear else float(f"{1000 * operations(problem, mode) / peak:.4g}")
@@ -241,7 +244,7 @@ def run(
         messages.print(f"All rows were there already. To measure again, remove {folder / 'speed.jsonl'}.", markup=False)
     with progress(messages) as bar:
         task = bar.add_task("problems", total=len(todo))
-        for row in measure_all(todo, peers, settings, runs):
+        for row in measure_all(todo, peers, settings, runs, first["sources"]):
             rows.append(row)
             speed_report.write(folder, first, rows)
             bar.advance(task)

@@ -199,7 +199,7 @@ def _times(row: Row, names: list[str]) -> tuple[str, ...]:
 
 
 def _milliseconds(value: float) -> str:
-    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+    return f"{value:.1f}" if value >= 9.95 else f"{value:.3g}"
 
 
 def draw(rows: list[Row]) -> Figure:

@@ -67,7 +67,7 @@ class Cell(abc.ABC):
 
     @abc.abstractmethod
     def project(self, params, xs) -> Any:
-        """All work that needs no carry, (..., features) -> us, for any leading axes."""
+        """All work that needs no carry, (..., features) -> us, any leading axes: of many steps or of one."""
 
     @abc.abstractmethod
     def advance(self, params, carry, u) -> Any:

@@ -44,9 +44,9 @@ class Explanation:
 def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
     """Tells which backend `unroll` would run for a cell and inputs, and why each better one would not.
 
-    Its options are those of a run with a gradient; one without keeps nothing, and its chunks are longer or, of
-    small cells, single steps. For a Stack or Bidirectional ask for each of its cells: each is unrolled, and so chosen,
-    by itself.
+    Its options are those of a run with a gradient; one without keeps nothing, and its chunks may be longer or, of small
+    cells on a CPU, single steps. For a Stack or Bidirectional ask for each of its cells: each is unrolled, and so
+    chosen, by itself.
 
     Raises:
         UnsupportedBackend: `backend` was named and cannot run this; the message is its reason.

@@ -39,10 +39,10 @@ class ChunkedScan(Backend):
     the sequence where possible; fewer than 512 steps (between checkpoints, where there are any), and without a gradient
     any number, are one chunk where all their gates are at most 1.7 million numbers. So are any steps of linear cells of
     at most 0.8 million. Without a gradient, on a CPU, small cells that are not linear (at most 128 units and 32
-    features, at least 8 sequences) take chunks of one step. Under `jax.vmap` the mapped axis is not seen: give `chunk`
-    where memory matters. `keep_gates`: default: where all gates of fewer than 512 steps are at most 1.7 million
-    numbers, and over fewer than 512 steps for cells of at least 256 units; without a gradient never.
-    `checkpoint_every`: default: no checkpoints.
+    features, at least 8 sequences, no large parameters beside those, no 16 bits) take chunks of one step. Under
+    `jax.vmap` the mapped axis is not seen: give `chunk` where memory matters. `keep_gates`: default: where all gates of
+    fewer than 512 steps are at most 1.7 million numbers, and over fewer than 512 steps for cells of at least 256 units;
+    without a gradient never. `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.

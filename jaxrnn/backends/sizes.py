@@ -47,19 +47,20 @@ def with_gradient(cell: Cell, xs: PyTree, time: int) -> tuple[int, bool]:
 
 
 def without_gradient(cell: Cell, params: PyTree, xs: PyTree, time: int) -> int:
-    """Steps per chunk of a run that is not differentiated, and keeps nothing: more than above, or a single one."""
+    """Steps per chunk of a run that is not differentiated and keeps nothing: longer chunks pay, or single steps do."""
     if jax.default_backend() == "cpu" and _is_projected_in_the_loop(cell, params, xs):
         return 1
-    return time if time * _numbers(cell, xs) <= _WHOLE else with_gradient(cell, xs, time)[0]
+    return max(time, 1) if time * _numbers(cell, xs) <= _WHOLE else with_gradient(cell, xs, time)[0]
 
 
 def _is_projected_in_the_loop(cell: Cell, params: PyTree, xs: PyTree) -> bool:
     features, units = sum(x.shape[-1] for x in jax.tree.leaves(xs)), _units(cell)
-    few = features <= _FEW_FEATURES and units <= _FEW_UNITS
+    few = features <= _FEW_FEATURES and units <= _FEW_UNITS and _sequences(xs) >= _SOME_SEQUENCES
+    wide = jnp.finfo(jax.tree.leaves(xs)[0].dtype).bits >= 32  # narrow weights are widened, once a chunk
     # A cell that projects by more than one matrix, or reads out by a wide one, wants its products over whole chunks.
     weights = _width(cell) * units * (units + _FEW_FEATURES + 2)
     small = sum(w.size for w in jax.tree.leaves(params)) <= weights
-    return few and small and _sequences(xs) >= _SOME_SEQUENCES
+    return few and small and wide
 
 
 def _units(cell: Cell) -> int:

@@ -94,8 +94,22 @@ def recurrent_shape(cell) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=name)
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_no_buffer_of_all_gates_at_all_steps(cell, backend):
+    limit = TIME * BATCH * cell.gates * HIDDEN
+
+    def largest(backend):
+        return max(v.aval.size for eqn in traced(cell, backend) for v in eqn.outvars)
+
+    assert largest(Scan()) >= limit  # so the walk sees it where there is one
+    # A cell of one gate has as many pre-activations as hidden states, and those are kept.
+    assert largest(dataclasses.replace(backend, keep_gates=False)) < limit + (cell.gates == 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=name)
 @pytest.mark.parametrize("cell", GATED, ids=name)
 def test_no_loop_hands_on_all_gates_of_all_steps(cell, backend):
+    """Nor in arrays of their own."""
     limit = TIME * BATCH * cell.gates * HIDDEN
 
     def most(keep_gates):
@@ -247,6 +261,8 @@ def test_without_a_gradient_steps_of_small_cells_are_chunks(cell, batch, feature
     for platform, steps in (("cpu", chunk), ("gpu", 20)):
         monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
         assert ChunkedScan().without_gradient(cell, params, xs) == ChunkedScan(steps, None, False)
+        narrow = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), xs)
+        assert ChunkedScan().without_gradient(cell, params, narrow) == ChunkedScan(20, None, False)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from jax.experimental import rnn
 from benchmarks import contestant, problems, speed, speed_report
 from benchmarks.peers import OURS, PEERS
 from benchmarks.problems import CELLS, Problem, Shape, operations, parse_shape
+from benchmarks.programs import Program
 from tests.benchmarks.pictures import check_apart
 
 SHAPE = Shape(3, 7, 5, 4)
@@ -130,10 +131,11 @@ FAILING = ("flax.linen", "haiku", "torch")
 def test_a_peer_that_fails_is_left_out_and_nan_of_ours_ends():
     class Side:
         def __init__(self, answer, fails=None):
-            self.answer, self.fails = answer, fails
+            self.answer, self.fails, self.runs = answer, fails, 0
 
         def ask(self, question, *_):
-            if question == self.fails:
+            self.runs += question == "run"
+            if question == self.fails and (question != "run" or self.runs == 3):
                 raise speed.Failed("no")
             cost = {"compile_s": 0.5, "temporary": 0}
             return {"prepare": ({"loss": self.answer}, cost), "run": 0.01, "faults": 3}[question]
@@ -148,19 +150,33 @@ def test_a_peer_that_fails_is_left_out_and_nan_of_ours_ends():
     assert found[OURS]["ratio"] == [1, 1, 1] and found[OURS]["page_faults"] == 3
     with pytest.raises(speed.Failed, match="is not finite"):
         speed.measure(problem, "train", {OURS: Side(np.float32(np.nan))}, 3)
-    with pytest.raises(speed.Failed, match="no"):
+    with pytest.raises(speed.Failed, match="^no$"):
         speed.measure(problem, "train", {OURS: Side(one, "run")}, 3)
 
 
 def test_sources_that_change_on_the_way_end_the_run(monkeypatch, tmp_path, capsys):
-    found = iter(["a", "a", "a", "b"])  # of the plan, of the header, at the start, before the first shape
-    monkeypatch.setattr(speed, "sources", lambda: next(found))
+    found = ["before"]
+
+    class Edited:
+        """While this process starts, somebody edits a file."""
+
+        def __init__(self, *_):
+            found[0] = "after"
+
+        def ask(self, question):
+            assert question == "ready"
+
+        def stop(self):
+            pass
+
+    monkeypatch.setattr(speed, "sources", lambda: found[0])
+    monkeypatch.setattr(speed, "Contestant", Edited)
     assert speed.main(["--smoke", "--cells", "GRU", "--peers", "flax.linen", "--out", str(tmp_path)]) == 1
     assert "changed while" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("ms", "told"), [(1627.4, "1627.4"), (10.04, "10.0"), (9.996, "10"), (0.0060, "0.006"), (1.234, "1.23")]
+    ("ms", "told"), [(1627.4, "1627.4"), (10.04, "10.0"), (9.96, "10.0"), (0.0060, "0.006"), (1.234, "1.23")]
 )
 def test_times_are_told_to_three_digits_or_tenths(ms, told):
     only = row(flax_linen=0.5)
@@ -247,6 +263,22 @@ def test_bad_input_writes_nothing(arguments, message, tmp_path, capsys):
 def test_shapes_are_read():
     assert parse_shape("32x128x16x256") == Shape(32, 128, 16, 256)
     assert str(Shape(32, 128, 16, 256)) == "32x128x16x256"
+
+
+@pytest.mark.parametrize(("last", "runs"), [(1e-3, 1 + 50), (0.04, 1 + 1), (0.2, 1 + 1), (0.3, 1)])
+def test_short_programs_run_once_before_they_are_timed(last, runs):
+    worker, count = contestant.Worker(OURS), []
+    worker._program, worker._last = Program(lambda: count.append(0), dict, None, None), last
+    assert worker.run() >= 0 and len(count) == runs
+
+
+def test_an_answer_that_comes_too_late_is_for_no_other_question(monkeypatch):
+    monkeypatch.setattr(contestant, "PATIENCE_S", 0)
+    side = contestant.Contestant(OURS, None)
+    assert side.alive()
+    with pytest.raises(speed.Failed, match="no answer within 0 s, asked to ready"):
+        side.ask("ready")
+    assert not side.alive()
 
 
 def test_a_process_that_ends_is_told():

@@ -16,9 +16,7 @@ from benchmarks.problems import Data, Problem, draw
 
 PEAK_RUNS = 7  # products, of which the fastest is told
 TURN_S = 0.05  # one turn of a short program is as many runs as take so many seconds
-LONG_S = (
-    0.25  # filling the caches again, which other processes had before, is no hundredth of longer programs (estimated)
-)
+LONG_S = 0.25  # of longer programs filling the caches again, after other processes, is no hundredth (estimated)
 PATIENCE_S = 600  # for one answer
 
 

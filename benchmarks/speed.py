@@ -1,7 +1,7 @@
 """jaxrnn beside other libraries: forward and train steps of the same cells with the same weights.
 
 Command:  python -m benchmarks.speed          (make bench: two shapes; make bench-full: all)
-Runtime:  25 to 45 seconds on 2 cores for each of 168 rows, a third of them train steps; --smoke about a minute
+Runtime:  80 minutes on 2 cores for all 168 rows, 10 seconds to 5 minutes each; --smoke about a minute
 Expected: speed.jsonl, speed.md and speed.png in one folder; a ratio below 1 means that jaxrnn is faster. The same
           command goes on with a run that was interrupted
 Method:   one process for each peer and shape. All have the same weights, laid out in their own way; outputs, losses
@@ -157,6 +157,7 @@ def measure(problem: Problem, mode: str, sides: dict[str, Contestant], runs: int
     order = random.Random(f"{problem} {mode}")  # a new one each turn: what ran before may leave its mark on the next
 
     def ask(name: str, question: str) -> Any:
+        """The answer; None where a library failed, which is left out from then on."""
         try:
             return sides[name].ask(question)
         except Failed as error:

@@ -58,8 +58,8 @@ def _is_projected_in_the_loop(cell: Cell, params: PyTree, xs: PyTree) -> bool:
     few = features <= _FEW_FEATURES and units <= _FEW_UNITS and _sequences(xs) >= _SOME_SEQUENCES
     wide = jnp.finfo(jax.tree.leaves(xs)[0].dtype).bits >= 32  # narrow weights are widened, once a chunk
     # A cell that projects by more than one matrix, or reads out by a wide one, wants its products over whole chunks.
-    weights = _width(cell) * units * (units + _FEW_FEATURES + 2)
-    small = sum(w.size for w in jax.tree.leaves(params)) <= weights
+    allowed = _width(cell) * units * (units + _FEW_FEATURES + 2)
+    small = sum(w.size for w in jax.tree.leaves(params)) <= allowed
     return few and small and wide
 
 

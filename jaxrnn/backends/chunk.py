@@ -30,6 +30,14 @@ class Gates(NamedTuple):
         return self.us, tuple(jnp.zeros_like(u) if v is None else v for u, v in zip(self.us, self.vs, strict=False))
 
 
+class Adjoints(NamedTuple):
+    """Cotangents of pointwise parameters, u and v of some steps; None for a gate of u that has that of v."""
+
+    pointwise: PyTree
+    us: tuple
+    vs: tuple
+
+
 def read_as_sum(cell: GatedCell, weights: Weights, carry, steps: Steps) -> tuple[bool, ...]:
     """For each gate: whether `update` reads u and v in their sum alone, so that one buffer serves both.
 
@@ -80,18 +88,10 @@ class Chunks:
 
     def forward(self, carry, steps: Steps):
         """The last carry, and (what backward needs, outputs unless they are plain)."""
-        cell, weights = self.cell, self.weights
-        us = project(cell, weights.params, steps)
-
-        def step(carry, inputs):
-            u, active, reset = inputs
-            before = restart(self.fresh, reset, carry)
-            v = recurrent_product(before.h, weights.recurrent, cell.gates)
-            after = select(active, cell.update(weights.pointwise, before, u, v), before)
-            return after, (after, self._sum(u, v) if self.keep else None)
-
-        end, (carries, gates) = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=self.reverse)
-        ys = None if has_plain_output(cell, carries) else outputs(cell, weights.params, carries, us, steps)
+        us = project(self.cell, self.weights.params, steps)
+        end, carries, gates = self._run(carry, us, steps)
+        plain = has_plain_output(self.cell, carries)
+        ys = None if plain else outputs(self.cell, self.weights.params, carries, us, steps)
         return end, (Saved(carry, carries._replace(**dict.fromkeys(self._rebuilt(carry))), gates), ys)
 
     def backward(self, cotangents, inputs):
@@ -110,6 +110,34 @@ class Chunks:
         gates = gates._replace(us=(*gates.us, *us[cell.gates :]))
         befores, carries = self._all_carries(first, carries, h_befores, gates, steps)
         d_params_direct, d_outputs, d_us_direct = output_adjoint(cell, weights.params, carries, us, steps, d_ys)
+        d_carry, adjoints = self._run_adjoints(d_carry, befores, gates, d_outputs, steps)
+        du = tuple(v if u is None else u for u, v in zip(adjoints.us, adjoints.vs, strict=False))
+        du = plus((*du, *adjoints.us[cell.gates :]), d_us_direct)
+        _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), weights.params, steps.xs)
+        d_params, d_xs = project_vjp(du)
+        _, product_vjp = jax.vjp(lambda r: recurrent_product(h_befores, r, cell.gates), weights.recurrent)
+        (d_recurrent,) = product_vjp(adjoints.vs)
+        d_weights = plus(d_weights, Weights(*cast((d_params, d_recurrent, adjoints.pointwise), dtype)))
+        d_params = plus(d_weights.params, cast(d_params_direct, dtype))
+        return (d_carry, d_weights._replace(params=d_params)), d_xs
+
+    def _run(self, carry, us, steps: Steps):
+        """(last carry, carries after each step, gates where they are kept)."""
+        cell, weights = self.cell, self.weights
+
+        def step(carry, inputs):
+            u, active, reset = inputs
+            before = restart(self.fresh, reset, carry)
+            v = recurrent_product(before.h, weights.recurrent, cell.gates)
+            after = select(active, cell.update(weights.pointwise, before, u, v), before)
+            return after, (after, self._sum(u, v) if self.keep else None)
+
+        end, (carries, gates) = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=self.reverse)
+        return end, carries, gates
+
+    def _run_adjoints(self, d_carry, befores, gates: Gates, d_outputs, steps: Steps) -> tuple[PyTree, Adjoints]:
+        """(cotangent of the first carry, what the steps give), from that of the last and of all carries by outputs."""
+        cell, weights = self.cell, self.weights
 
         def adjoint_step(state, inputs):
             d_after, d_pointwise = state
@@ -122,24 +150,12 @@ class Chunks:
             d_before = through(d_before, d_after, active, reset)
             # Streams in come gate by gate, which XLA reads faster; adjoints go out joined, as the products need them.
             own = tuple(None if together else d for d, together in zip(du, self.summed, strict=False))
-            return (d_before, plus(d_pointwise, share)), (joined, own, du[cell.gates :])
+            return (d_before, plus(d_pointwise, share)), (joined, (*own, *du[cell.gates :]))
 
         start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
         streams = (befores, gates, d_outputs, steps.acting, steps.resets)
-        (d_carry, d_pointwise), (dv, own, d_extra) = lax.scan(adjoint_step, start, streams, reverse=not self.reverse)
-        du = dv
-        if not all(self.summed):
-            parts = zip(own, _part_gates(dv, cell.gates), strict=True)
-            du = _join_gates(tuple(shared if o is None else o for o, shared in parts))
-        if d_us_direct is not None:
-            du, d_extra = du + _join_gates(d_us_direct[: cell.gates]), plus(d_extra, d_us_direct[cell.gates :])
-        _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), weights.params, steps.xs)
-        d_params, d_xs = project_vjp((*_part_gates(du, cell.gates), *d_extra))
-        _, product_vjp = jax.vjp(lambda r: recurrent_product(h_befores, r, cell.gates), weights.recurrent)
-        (d_recurrent,) = product_vjp(_part_gates(dv, cell.gates))
-        d_weights = plus(d_weights, Weights(*cast((d_params, d_recurrent, d_pointwise), dtype)))
-        d_params = plus(d_weights.params, cast(d_params_direct, dtype))
-        return (d_carry, d_weights._replace(params=d_params)), d_xs
+        (d_carry, d_pointwise), (dv, du) = lax.scan(adjoint_step, start, streams, reverse=not self.reverse)
+        return d_carry, Adjoints(d_pointwise, du, _part_gates(dv, cell.gates))
 
     def _rebuilt(self, carry) -> list[str]:
         """The parts of the carry that are not kept."""

@@ -98,20 +98,20 @@ class ChunkedScan(Backend):
             weights = Weights(params, traced.once(params), ())
         return _unroll(cell, self, reverse, weights, carry, steps)
 
-    def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps) -> Chunks | PlainChunks:
-        """How every chunk is computed."""
-        assert self.chunk is not None and self.keep_gates is not None  # see `sized`
-        single = self.chunk >= self._stretch(steps.xs)
+    def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool):
+        """How every chunk is computed; `trained`: whether a gradient may be asked for."""
+        how = self.sized(cell, steps.xs) if trained else self.without_gradient(cell, weights.params, steps.xs)
+        assert how.chunk is not None and how.keep_gates is not None  # see `sized`
         fresh = fresh_carry(cell, steps)
         if not isinstance(cell, GatedCell):
             traced = Traced(cell, weights.params, carry, steps)
-            return PlainChunks(cell, self.chunk, reverse, self.keep_gates, weights, fresh, traced)
+            return PlainChunks(cell, how.chunk, reverse, how.keep_gates, weights, fresh, traced)
         return Chunks(
             cell=cell,
-            length=self.chunk,
-            single=single,
+            length=how.chunk,
+            single=how.chunk >= self._stretch(steps.xs),
             reverse=reverse,
-            keep=self.keep_gates,
+            keep=how.keep_gates,
             weights=weights,
             fresh=fresh,
             summed=read_as_sum(cell, weights, carry, steps),
@@ -152,15 +152,15 @@ def _backward_stretch(chunks: Chunks | PlainChunks, cotangents, inputs):
 
 
 def _unroll_primal(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    return _forward(cell, backend.without_gradient(cell, weights.params, steps.xs), reverse, weights, carry, steps)[0]
+    return _forward(cell, backend, reverse, weights, carry, steps, trained=False)[0]
 
 
 def _unroll_forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    return _forward(cell, backend.sized(cell, steps.xs), reverse, weights, carry, steps)
+    return _forward(cell, backend, reverse, weights, carry, steps, trained=True)
 
 
-def _forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    chunks = backend.chunks(cell, reverse, weights, carry, steps)
+def _forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool):
+    chunks = backend.chunks(cell, reverse, weights, carry, steps, trained)
     if backend.checkpoint_every is None:
         results, saved = _forward_stretch(chunks, carry, steps)
         return results, (weights, steps, saved)
@@ -176,8 +176,7 @@ def _forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, 
 def _unroll_backward(cell: Cell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
     weights, steps, saved = residuals
     d_carry, d_ys = cotangents
-    backend = backend.sized(cell, steps.xs)
-    chunks = backend.chunks(cell, reverse, weights, d_carry, steps)  # shaped like the carry
+    chunks = backend.chunks(cell, reverse, weights, d_carry, steps, trained=True)  # shaped like the carry
     start = d_carry, cast(jax.tree.map(jnp.zeros_like, weights), carry_dtype(steps.dtype))
     if backend.checkpoint_every is None:
         (d_carry, d_weights), d_xs = _backward_stretch(chunks, start, (steps, saved, d_ys))

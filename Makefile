@@ -10,13 +10,14 @@ BENCH_ARGS ?=
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help figures bench bench-full test lint format types clean
+.PHONY: help figures bench bench-full test tpu-check lint format types clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make figures   gradient norms of recurrent cells over the lag: figure, table, data"
 	@echo "make bench     jaxrnn beside other libraries at two shapes, a few minutes; bench-full: at all, one to two hours"
 	@echo "make test      the test suite"
+	@echo "make tpu-check every fused kernel through the TPU compiler, which needs no TPU; 15 to 25 minutes"
 	@echo "make lint      ruff: checks and formatting"
 	@echo "make format    ruff: formats the code and mends what it can"
 	@echo "make types     pyright"
@@ -36,6 +37,9 @@ bench-full: $(VENV)/.bench
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+tpu-check: $(VENV)/.tpu
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) tests/tpu_compile.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -76,6 +80,11 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.python
 	@echo "Installing jaxrnn and what its tests need into $(VENV) (a minute or two)"
 	@$(INSTALL) --editable ".[test]"
 	@touch $@ $(VENV)/.scripts $(VENV)/.bench
+
+$(VENV)/.tpu: $(VENV)/.test
+	@echo "Installing the TPU compiler into $(VENV)"
+	@$(INSTALL) --editable ".[test,tpu-check]"
+	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
 	@echo "Installing the linter and the type checker into $(VENV)"

@@ -19,21 +19,28 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+def _share(text: str) -> tuple[int, int]:
+    which, of = map(int, text.split("/"))
+    if not 0 <= which < of:
+        raise ValueError(text)
+    return which, of
+
+
 def pytest_addoption(parser):
-    parser.addoption("--half", type=int, choices=(0, 1), help="of the variants of a test every other one, from this on")
+    parser.addoption("--share", type=_share, metavar="K/N", help="of the variants of a test every Nth, from K on")
 
 
 def pytest_collection_modifyitems(config, items):
-    """With --half every test still runs, on every cell where it has two variants or more for each."""
-    half = config.getoption("--half")
-    if half is None:
+    """With --share every test still runs, and of those with N variants or more the same part."""
+    if config.getoption("--share") is None:
         return
+    which, of = config.getoption("--share")
     variants = collections.defaultdict(list)
     for item in items:
         variants[item.nodeid.partition("[")[0]].append(item)
-    left_out = {item for group in variants.values() if len(group) > 1 for item in group[1 - half :: 2]}
-    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-    items[:] = [item for item in items if item not in left_out]
+    chosen = {item for group in variants.values() for item in group[which % len(group) % of :: min(of, len(group))]}
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,10 +23,13 @@ class HiddenCarry(NamedTuple):
 
 
 class GatedParams(NamedTuple):
-    """Parameters of a gated cell; the columns of `input`, `recurrent` and `bias` are the gates, side by side."""
+    """Parameters of a gated cell; the columns of `input`, `recurrent` and `bias` are the gates, side by side.
+
+    With heads `recurrent` is (heads, n, gates * n), one block for each.
+    """
 
     input: Float[Array, "input columns"]
-    recurrent: Float[Array, "hidden columns"]
+    recurrent: Float[Array, "hidden columns"] | Float[Array, "heads n head_columns"]
     bias: Float[Array, " columns"]
     pointwise: PyTree = ()
 
@@ -116,11 +119,13 @@ class GatedCell(Cell):
     """A cell whose carry enters through ONE product: v = carry.h @ R, carry' = update(pointwise, carry, u, v).
 
     A cell declares `hidden_size`, `gates` and `update`; the rest are defaults that it may replace. Every backend,
-    fused kernels too, derives its forward and backward pass from `update`.
+    fused kernels too, derives its forward and backward pass from `update`. With a field `heads` of k, R is
+    block-diagonal: h is k parts of n = hidden / k units, which meet only where `update` lets them.
     """
 
     derived = ("step", "advance")
     hidden_size: int
+    heads: int = 1  # parts of h of equal size, each of which the recurrent matrix maps to itself alone
     gates: ClassVar[int]
     carry_type: ClassVar[type] = HiddenCarry
     write_gate: ClassVar[int | None] = None  # the gate that admits to the memory
@@ -129,7 +134,12 @@ class GatedCell(Cell):
     bias_init: BiasInitializer = ZeroBias()
 
     def __post_init__(self):  # noqa: D105
-        check_sizes(self, "hidden_size")
+        check_sizes(self, "hidden_size", "heads")
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"{type(self).__name__}: `hidden_size` must be a multiple of `heads`, "
+                f"got {self.hidden_size} and {self.heads}."
+            )
 
     @abc.abstractmethod
     def update(self, pointwise, carry, u, v) -> Any:
@@ -141,17 +151,23 @@ class GatedCell(Cell):
         return self.hidden_size
 
     def init(self, key, input_size: int, dtype=jnp.float32) -> Any:
-        """GatedParams from the cell's initialisers, weights drawn gate by gate."""
+        """GatedParams from the cell's initialisers, weights drawn gate by gate, recurrent ones head by head."""
         input_key, recurrent_key, bias_key = jax.random.split(key, 3)
 
-        def by_gate(initializer, key, rows):
+        def by_gate(initializer, key, rows, columns):
             keys = jax.random.split(key, self.gates)
-            return jnp.concatenate([initializer(k, (rows, self.hidden_size), dtype) for k in keys], axis=-1)
+            return jnp.concatenate([initializer(k, (rows, columns), dtype) for k in keys], axis=-1)
 
+        n = self.hidden_size // self.heads
+        if self.heads == 1:
+            recurrent = by_gate(self.recurrent_init, recurrent_key, n, n)
+        else:
+            keys = jax.random.split(recurrent_key, self.heads)
+            recurrent = jnp.stack([by_gate(self.recurrent_init, k, n, n) for k in keys])
         bias = self.bias_init(bias_key, (self.gates, self.hidden_size), dtype, self.keep_gate, self.write_gate)
         return GatedParams(
-            input=by_gate(self.input_init, input_key, input_size),
-            recurrent=by_gate(self.recurrent_init, recurrent_key, self.hidden_size),
+            input=by_gate(self.input_init, input_key, input_size, self.hidden_size),
+            recurrent=recurrent,
             bias=bias.reshape(-1),
         )
 

@@ -89,3 +89,10 @@ def zero_unless(mask, tree: PyTree) -> PyTree:
     if mask is None:
         return tree
     return select(mask, tree, jax.tree.map(lambda x: jnp.zeros((), x.dtype), tree))
+
+
+def plus(total: PyTree, share: PyTree) -> PyTree:
+    """total + share, where None in `share` stands for zeros."""
+    if share is None:
+        return total
+    return jax.tree.map(lambda d, t: t if d is None else t + d, share, total, is_leaf=lambda d: d is None)

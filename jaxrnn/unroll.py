@@ -11,6 +11,7 @@ from jaxrnn import validation
 from jaxrnn.backends.associative import Associative
 from jaxrnn.backends.base import Backend, Steps, fresh_carry, restart
 from jaxrnn.backends.chunked import ChunkedScan
+from jaxrnn.backends.pallas import Pallas
 from jaxrnn.backends.scan import Scan
 from jaxrnn.cell import Cell
 from jaxrnn.errors import UnsupportedBackend
@@ -21,11 +22,13 @@ from jaxrnn.numerics import carry_dtype
 def best_first() -> tuple[Backend, ...]:
     """The backends to try, best first for the platform.
 
-    A parallel scan does more work in less depth, which the few cores of a CPU do not repay.
+    A parallel scan does more work in less depth, which the few cores of a CPU do not repay. Kernels come first on a
+    single TPU; on several, whose arrays may be spread over them, a kernel has to be asked for inside `jax.shard_map`.
     """
+    scans = Associative(), ChunkedScan(), Scan()
     if jax.default_backend() == "cpu":
         return ChunkedScan(), Associative(), Scan()
-    return Associative(), ChunkedScan(), Scan()
+    return (Pallas(), *scans) if jax.default_backend() == "tpu" and jax.device_count() == 1 else scans
 
 
 @dataclass(frozen=True)

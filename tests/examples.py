@@ -87,11 +87,6 @@ class UserHeads(UserGated):
 
     heads: int = 1
 
-    def init(self, key, input_size, dtype=jnp.float32):
-        size = self.hidden_size // self.heads
-        blocks = jax.random.normal(key, (self.heads, size, self.gates * size), dtype)
-        return super().init(key, input_size, dtype)._replace(recurrent=blocks)
-
     def init_carry(self, batch_shape=(), dtype=jnp.float32):
         return HiddenCarry(jnp.full((*batch_shape, self.hidden_size), 0.5, dtype))
 
@@ -166,12 +161,13 @@ USERS: list[Cell] = [
     UserPlain(HIDDEN),
     UserLinear(HIDDEN),
 ]
-CELLS: list[Cell] = [build(cell_type) for cell_type in exported()] + USERS
+CELLS: list[Cell] = [build(cell_type) for cell_type in exported()] + [jaxrnn.LSTM(6, heads=3)] + USERS
 
 
 def name(value) -> str:
     """The test id of a cell, or of a backend with the options that differ from its defaults."""
     if isinstance(value, Cell):
-        return type(value).__name__
+        heads = getattr(value, "heads", 1)
+        return type(value).__name__ if heads == 1 else f"{type(value).__name__}({heads} heads)"
     options = [f"{f.name}={v}" for f in dataclasses.fields(value) if (v := getattr(value, f.name)) != f.default]
     return f"{type(value).__name__}({','.join(options)})"

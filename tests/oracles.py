@@ -27,14 +27,25 @@ FUNCTIONS = {
 def by_gate(params, h):
     """(W, U, b) of each gate, in the order of the columns."""
     n = len(h)
-    for start in range(0, params.recurrent.shape[1], n):
+    for k, start in enumerate(range(0, len(params.bias), n)):
         gate = slice(start, start + n)
-        yield params.input[:, gate], params.recurrent[:, gate], params.bias[gate]
+        yield params.input[:, gate], matrix(params.recurrent, k, n), params.bias[gate]
+
+
+def matrix(recurrent, k, n):
+    """U (n, n) of gate k: the heads are blocks on its diagonal, elsewhere are zeros."""
+    if recurrent.ndim == 2:
+        return recurrent[:, k * n : (k + 1) * n]
+    U, width = np.zeros((n, n)), recurrent.shape[1]
+    for head, block in enumerate(recurrent):
+        own = slice(head * width, (head + 1) * width)
+        U[own, own] = block[:, k * width : (k + 1) * width]
+    return U
 
 
 def elman(cell, p, carry, x):
     (h,) = carry
-    h = FUNCTIONS[cell.activation](p.input.T @ x + p.recurrent.T @ h + p.bias)
+    h = FUNCTIONS[cell.activation](p.input.T @ x + matrix(p.recurrent, 0, len(h)).T @ h + p.bias)
     return (h,), h
 
 

@@ -43,12 +43,12 @@ def test_identity():
 
 @pytest.mark.parametrize("cell", [c for c in CELLS if hasattr(c, "recurrent_init")], ids=name)
 def test_every_recurrent_block_is_orthogonal(cell):
-    """Gate by gate: one orthogonal matrix for all would give each gate singular values below one."""
+    """Gate by gate and head by head: one orthogonal matrix for all would give each singular values below one."""
     recurrent = cell.init(KEY, 3, jnp.float64).recurrent
-    if recurrent.ndim == 3:
-        return  # blocks of a user's own
-    size = cell.hidden_size
-    blocks = [gate(recurrent, k, size) for k in range(recurrent.shape[1] // size)]
+    heads = recurrent if recurrent.ndim == 3 else recurrent[None]
+    size = heads.shape[1]
+    assert size == cell.hidden_size // getattr(cell, "heads", 1)
+    blocks = [gate(head, k, size) for head in heads for k in range(head.shape[1] // size)]
     for block in blocks:
         np.testing.assert_allclose(block.T @ block, np.eye(size), atol=1e-12)
     assert len({block.tobytes() for block in blocks}) == len(blocks)
@@ -96,7 +96,7 @@ def test_a_cell_prints_its_initialisers():
     cell = Elman(4, "relu", recurrent_init=Identity(), input_init=Gaussian(0.1))
     assert repr(cell) == (
         "Elman(hidden_size=4, activation='relu', input_init=Gaussian(sigma_w=0.1), "
-        "recurrent_init=Identity(scale=1.0), bias_init=ZeroBias())"
+        "recurrent_init=Identity(scale=1.0), bias_init=ZeroBias(), heads=1)"
     )
 
 

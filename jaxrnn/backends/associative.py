@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Inexact, PyTree
 
 from jaxrnn.backends.base import Backend, Steps
-from jaxrnn.backends.linear import previous, run_linear
+from jaxrnn.backends.linear import run_linear, with_adjoint
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.numerics import select
 
@@ -37,35 +36,11 @@ def _linear_scan(
     return lax.associative_scan(_compose, (a, b, resets), reverse=reverse)[1]
 
 
-linear_scan = jax.custom_vjp(_linear_scan, nondiff_argnums=(4,))
-
-
-def _linear_scan_forward(a, b, h0, resets, reverse: bool):
-    hs = linear_scan(a, b, h0, resets, reverse)
-    return hs, (a, h0, resets, hs)
-
-
-def _linear_scan_backward(reverse: bool, residuals, d_hs):
-    """Adjoint: l_t = g_t + a_{t+1} l_{t+1}, the same recurrence against time (JAX's cotangents take no conjugate)."""
-    a, h0, resets, hs = residuals
-    if a.shape[0] == 0:
-        return jnp.zeros_like(a), d_hs, jnp.zeros_like(h0), None
-    zero = jnp.zeros_like(h0)
-    later_a = previous(a, zero, None, not reverse)
-    later_resets = None if resets is None else previous(resets, jnp.zeros_like(resets[0]), None, not reverse)
-    adjoints = linear_scan(later_a, d_hs, zero, later_resets, not reverse)
-    first = -1 if reverse else 0
-    d_h0 = a[first] * adjoints[first]
-    if resets is not None:
-        d_h0 = select(resets[first], zero, d_h0)
-    return adjoints * previous(hs, h0, resets, reverse), adjoints, d_h0, None
-
-
-linear_scan.defvjp(_linear_scan_forward, _linear_scan_backward)
+_parallel_scan = with_adjoint(_linear_scan)
 
 
 def _spread_scan(a, b, h0, resets, reverse: bool):
-    return linear_scan(jnp.broadcast_to(a, b.shape), b, h0, resets, reverse)
+    return _parallel_scan(jnp.broadcast_to(a, b.shape), b, h0, resets, reverse)
 
 
 @dataclass(frozen=True)

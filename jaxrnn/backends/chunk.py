@@ -14,9 +14,9 @@ from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, project, restart
-from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, plus, through
+from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, through
 from jaxrnn.cell import GatedCell, recurrent_product
-from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
+from jaxrnn.numerics import carry_dtype, cast, matmul, plus, select, zero_unless
 
 
 class Gates(NamedTuple):
@@ -111,6 +111,7 @@ class Chunks:
         befores, carries = self._all_carries(first, carries, h_befores, gates, steps)
         d_params_direct, d_outputs, d_us_direct = output_adjoint(cell, weights.params, carries, us, steps, d_ys)
         d_carry, adjoints = self._run_adjoints(d_carry, befores, gates, d_outputs, steps)
+        adjoints = cast(adjoints, dtype)  # kernels hand them over in the precision of the products
         du = tuple(v if u is None else u for u, v in zip(adjoints.us, adjoints.vs, strict=False))
         du = plus((*du, *adjoints.us[cell.gates :]), d_us_direct)
         _, project_vjp = jax.vjp(lambda p, x: project(cell, p, steps._replace(xs=x)), weights.params, steps.xs)

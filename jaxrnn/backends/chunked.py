@@ -1,31 +1,27 @@
-"""Backpropagation through time in chunks: by a custom VJP, for linear cells by computing chunks again.
-
-The backward pass goes through the chunks from the end of the run, with the hidden states of the forward pass and,
-where that is cheaper than rebuilding them, its gates. So no weight gradient is touched once per step.
-"""
+"""Backpropagation through time in chunks: by a custom VJP, for linear cells by computing chunks again."""
 
 import dataclasses
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.backends import sizes
-from jaxrnn.backends.base import Backend, Steps, balanced, fresh_carry, join
+from jaxrnn.backends.base import Steps, fresh_carry, join
 from jaxrnn.backends.chunk import Chunks, read_as_sum
+from jaxrnn.backends.in_chunks import AnyChunks, InChunks, unroll_in_chunks
 from jaxrnn.backends.linear import run_linear, sequential_scan
 from jaxrnn.backends.plain import PlainChunks
 from jaxrnn.backends.scan import Scan
-from jaxrnn.backends.shared import Weights, outputs
+from jaxrnn.backends.shared import Weights
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.numerics import carry_dtype, cast, cast_like
 
 
 @dataclass(frozen=True)
-class ChunkedScan(Backend):
+class ChunkedScan(InChunks):
     """Chunked backpropagation through time; the default on a CPU, and elsewhere for cells that are not linear.
 
     Gated cells run by a custom VJP that keeps h and, with `keep_gates`, u and v of every step; without, these are
@@ -64,7 +60,7 @@ class ChunkedScan(Backend):
 
     def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
         """See Backend."""
-        chunk, keep_gates = sizes.with_gradient(cell, xs, self._stretch(xs))
+        chunk, keep_gates = sizes.with_gradient(cell, xs, self.stretch(_time(xs)))
         return dataclasses.replace(
             self,
             chunk=self.chunk or chunk,
@@ -73,13 +69,8 @@ class ChunkedScan(Backend):
 
     def without_gradient(self, cell: Cell, params, xs: PyTree) -> "ChunkedScan":
         """As `sized`, for a run that is not differentiated."""
-        chunk = self.chunk or sizes.without_gradient(cell, params, xs, self._stretch(xs))
+        chunk = self.chunk or sizes.without_gradient(cell, params, xs, self.stretch(_time(xs)))
         return dataclasses.replace(self, chunk=chunk, keep_gates=False)
-
-    def _stretch(self, xs: PyTree) -> int:
-        """Steps between checkpoints."""
-        time = jax.tree.leaves(xs)[0].shape[0]
-        return balanced(time, self.checkpoint_every or max(time, 1))[1]
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
         """See Backend."""
@@ -96,10 +87,10 @@ class ChunkedScan(Backend):
                 plain = Scan(checkpoint_every=self.checkpoint_every or self.sized(cell, steps.xs).chunk)
                 return plain.run(cell, params, carry, steps, reverse)
             weights = Weights(params, traced.once(params), ())
-        return _unroll(cell, self, reverse, weights, carry, steps)
+        return unroll_in_chunks(cell, self, reverse, weights, carry, steps)
 
-    def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool):
-        """How every chunk is computed; `trained`: whether a gradient may be asked for."""
+    def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool) -> AnyChunks:
+        """See InChunks."""
         how = self.sized(cell, steps.xs) if trained else self.without_gradient(cell, weights.params, steps.xs)
         assert how.chunk is not None and how.keep_gates is not None  # see `sized`
         fresh = fresh_carry(cell, steps)
@@ -109,7 +100,7 @@ class ChunkedScan(Backend):
         return Chunks(
             cell=cell,
             length=how.chunk,
-            single=how.chunk >= self._stretch(steps.xs),
+            single=how.chunk >= self.stretch(steps.time),
             reverse=reverse,
             keep=how.keep_gates,
             weights=weights,
@@ -117,6 +108,10 @@ class ChunkedScan(Backend):
             summed=read_as_sum(cell, weights, carry, steps),
             transposed=weights.recurrent.T if weights.recurrent.ndim == 2 else None,
         )
+
+
+def _time(xs: PyTree) -> int:
+    return jax.tree.leaves(xs)[0].shape[0]
 
 
 def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps: Steps, reverse: bool):
@@ -132,68 +127,3 @@ def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps:
     pieces = steps.split(length)
     carry, ys = lax.scan(jax.checkpoint(chunk, prevent_cse=False), carry, pieces, reverse=reverse)
     return carry, join(ys, steps.time)
-
-
-def _forward_stretch(chunks: Chunks | PlainChunks, carry, steps: Steps):
-    """All chunks of a stretch: (last carry, outputs), and what its backward pass needs."""
-    pieces = steps.split(chunks.length)
-    carry, (saved, ys) = lax.scan(chunks.forward, carry, pieces, reverse=chunks.reverse)
-    if ys is None:
-        ys = outputs(chunks.cell, chunks.weights.params, saved.carries, None, pieces)
-    return (carry, join(ys, steps.time)), saved
-
-
-def _backward_stretch(chunks: Chunks | PlainChunks, cotangents, inputs):
-    """The chunks of a stretch against time: (cotangents of first carry and weights), d_xs."""
-    steps, saved, d_ys = inputs
-    pieces = (steps.split(chunks.length), saved, Steps(d_ys).split(chunks.length).xs)
-    cotangents, d_xs = lax.scan(chunks.backward, cotangents, pieces, reverse=not chunks.reverse)
-    return cotangents, join(d_xs, steps.time)
-
-
-def _unroll_primal(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    return _forward(cell, backend, reverse, weights, carry, steps, trained=False)[0]
-
-
-def _unroll_forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps):
-    return _forward(cell, backend, reverse, weights, carry, steps, trained=True)
-
-
-def _forward(cell: Cell, backend: ChunkedScan, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool):
-    chunks = backend.chunks(cell, reverse, weights, carry, steps, trained)
-    if backend.checkpoint_every is None:
-        results, saved = _forward_stretch(chunks, carry, steps)
-        return results, (weights, steps, saved)
-
-    def segment(carry, piece):
-        (end, ys), _ = _forward_stretch(chunks, carry, piece)
-        return end, (carry, ys)
-
-    carry, (borders, ys) = lax.scan(segment, carry, steps.split(backend.checkpoint_every), reverse=reverse)
-    return (carry, join(ys, steps.time)), (weights, steps, borders)
-
-
-def _unroll_backward(cell: Cell, backend: ChunkedScan, reverse: bool, residuals, cotangents):
-    weights, steps, saved = residuals
-    d_carry, d_ys = cotangents
-    chunks = backend.chunks(cell, reverse, weights, d_carry, steps, trained=True)  # shaped like the carry
-    start = d_carry, cast(jax.tree.map(jnp.zeros_like, weights), carry_dtype(steps.dtype))
-    if backend.checkpoint_every is None:
-        (d_carry, d_weights), d_xs = _backward_stretch(chunks, start, (steps, saved, d_ys))
-    else:
-
-        def segment(cotangents, inputs):
-            piece, border, d_ys = inputs
-            _, saved = _forward_stretch(chunks, border, piece)
-            return _backward_stretch(chunks, cotangents, (piece, saved, d_ys))
-
-        every = backend.checkpoint_every
-        pieces = (steps.split(every), saved, Steps(d_ys).split(every).xs)
-        (d_carry, d_weights), d_xs = lax.scan(segment, start, pieces, reverse=not reverse)
-        d_xs = join(d_xs, steps.time)
-    d_weights = cast_like(d_weights, weights)
-    return d_weights, d_carry, Steps(d_xs)
-
-
-_unroll = jax.custom_vjp(_unroll_primal, nondiff_argnums=(0, 1, 2))
-_unroll.defvjp(_unroll_forward, _unroll_backward)

@@ -38,6 +38,40 @@ def previous(hs, h0, resets, reverse: bool):
     return before if resets is None else select(resets, jnp.zeros_like(before), before)
 
 
+def with_adjoint(scan: Callable) -> Callable:
+    """`scan(a, b, h0, resets, reverse)` of all h_t = a_t * h_{t-1} + b_t with its derivative: the same against time.
+
+        l_t = g_t + a_{t+1} l_{t+1}        db_t = l_t        da_t = l_t h_{t-1}
+
+    for cotangents g; JAX's take no conjugate. Where `a` lacks the axis of time, da is the sum over it.
+    """
+    function = jax.custom_vjp(scan, nondiff_argnums=(4,))
+
+    def forward(a, b, h0, resets, reverse: bool):
+        hs = function(a, b, h0, resets, reverse)
+        return hs, (a, h0, resets, hs)
+
+    def backward(reverse: bool, residuals, d_hs):
+        a, h0, resets, hs = residuals
+        if hs.shape[0] == 0:
+            return jnp.zeros_like(a), d_hs, jnp.zeros_like(h0), None
+        constant, zero, first = a.ndim < hs.ndim, jnp.zeros_like(h0), -1 if reverse else 0
+        later_a = a if constant else previous(a, zero, None, not reverse)
+        later_resets = None if resets is None else previous(resets, jnp.zeros_like(resets[0]), None, not reverse)
+        adjoints = function(later_a, d_hs, zero, later_resets, not reverse)
+        d_h0 = (a if constant else a[first]) * adjoints[first]
+        if resets is not None:
+            d_h0 = select(resets[first], zero, d_h0)
+        d_a = adjoints * previous(hs, h0, resets, reverse)
+        if constant:
+            _, spread = jax.vjp(lambda a: jnp.broadcast_to(a, h0.shape), a)
+            (d_a,) = spread(d_a.sum(0))
+        return d_a, adjoints, d_h0, None
+
+    function.defvjp(forward, backward)
+    return function
+
+
 def _sequential(
     a: Inexact[Array, "..."],
     b: Inexact[Array, "time ..."],

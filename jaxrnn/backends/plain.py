@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.backends.base import Steps, project, restart
-from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, plus, through
+from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, through
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell
-from jaxrnn.numerics import carry_dtype, cast, matmul, select, zero_unless
+from jaxrnn.numerics import carry_dtype, cast, matmul, plus, select, zero_unless
 
 
 def _multiplied(multiply: functools.partial, x, weight, transposed, kept):

@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, finish, restart
 from jaxrnn.cell import Cell
-from jaxrnn.numerics import carry_dtype, cast, zero_unless
+from jaxrnn.numerics import carry_dtype, cast, plus, zero_unless
 
 
 class Weights(NamedTuple):
@@ -45,13 +45,6 @@ def outputs(cell: Cell, params, carries, us, steps: Steps):
     else:
         ys = jax.vmap(cell.output, (None, 0, 0))(cast(params, carry_dtype(steps.dtype)), carries, us)
     return finish(ys, steps.acting, steps.dtype)
-
-
-def plus(total: PyTree, share: PyTree) -> PyTree:
-    """total + share, where None in `share` stands for zeros."""
-    if share is None:
-        return total
-    return jax.tree.map(lambda d, t: t if d is None else t + d, share, total, is_leaf=lambda d: d is None)
 
 
 def befores_of(first, carries, steps: Steps, fresh, reverse: bool):

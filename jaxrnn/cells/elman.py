@@ -19,9 +19,10 @@ class Elman(GatedCell):
 
     Shapes: x (..., i), h (..., h); input = U (i, h), recurrent = W (h, h), bias = b (h,).
     Defaults: s = tanh; other names are "relu", "sigmoid", "identity", or pass a function.
+    With `heads` of k, recurrent is (k, h / k, h / k): k blocks on the diagonal of W.
 
     Raises:
-        ValueError: hidden_size is below 1, or the activation's name is not known.
+        ValueError: hidden_size is below 1 or no multiple of heads, or the activation's name is not known.
 
     Example:
         >>> Elman(3).output_size
@@ -33,6 +34,7 @@ class Elman(GatedCell):
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()
+    heads: int = 1
     gates: ClassVar[int] = 1
     gate_names: ClassVar[tuple[str, ...]] = ("hidden state",)
 

@@ -26,9 +26,10 @@ class GRU(GatedCell):
 
     Shapes: x (..., i), h (..., h); input = W (i, 3h), recurrent = U (h, 3h), bias = b (3h,), pointwise = b_h (h,);
     columns z | r | n. Defaults: Glorot input, orthogonal recurrent per gate, zero biases.
+    With `heads` of k, recurrent is (k, h / k, 3h / k): k blocks on the diagonal of U.
 
     Raises:
-        ValueError: hidden_size is below 1.
+        ValueError: hidden_size is below 1 or no multiple of heads.
 
     Example:
         >>> import jax
@@ -40,6 +41,7 @@ class GRU(GatedCell):
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()
+    heads: int = 1
     gates: ClassVar[int] = 3
     gate_names: ClassVar[tuple[str, ...]] = ("update gate", "reset gate", "candidate")
     keep_gate: ClassVar[int | None] = 0

@@ -112,9 +112,10 @@ class OriginalLSTM(GatedCell):
 
     Shapes: x (..., i), h and c (..., h); input = W (i, 3h), recurrent = U (h, 3h), bias = b (3h,); columns i | g | o.
     Defaults: Glorot input, orthogonal recurrent per gate, zero bias.
+    With `heads` of k, recurrent is (k, h / k, 3h / k): k blocks on the diagonal of U.
 
     Raises:
-        ValueError: hidden_size is below 1.
+        ValueError: hidden_size is below 1 or no multiple of heads.
 
     Example:
         >>> OriginalLSTM(3).gates
@@ -125,6 +126,7 @@ class OriginalLSTM(GatedCell):
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ZeroBias()
+    heads: int = 1
     gates: ClassVar[int] = 3
     gate_names: ClassVar[tuple[str, ...]] = ("input gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
@@ -150,9 +152,10 @@ class LSTM(GatedCell):
     Shapes: x (..., i), h and c (..., h); input = W (i, 4h), recurrent = U (h, 4h), bias = b (4h,); columns
     i | f | g | o, one bias per gate.
     Defaults: Glorot input, orthogonal recurrent per gate, forget bias 1; `ForgetBias(0.0)` or `Chrono(T)` for others.
+    With `heads` of k, recurrent is (k, h / k, 4h / k): k blocks on the diagonal of U.
 
     Raises:
-        ValueError: hidden_size is below 1.
+        ValueError: hidden_size is below 1 or no multiple of heads.
 
     Example:
         >>> LSTM(3, bias_init=ForgetBias(0.0)) == LSTM(3, bias_init=ForgetBias(0.0))
@@ -163,6 +166,7 @@ class LSTM(GatedCell):
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ForgetBias(1.0)
+    heads: int = 1
     gates: ClassVar[int] = 4
     gate_names: ClassVar[tuple[str, ...]] = ("input gate", "forget gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
@@ -190,9 +194,10 @@ class PeepholeLSTM(GatedCell):
 
     Shapes: as in LSTM, columns i | f | g | o; pointwise = Peepholes(p_i, p_f, p_o), each (h,).
     Defaults: as in LSTM; peepholes start at zero.
+    With `heads` of k, recurrent is (k, h / k, 4h / k): k blocks on the diagonal of U.
 
     Raises:
-        ValueError: hidden_size is below 1.
+        ValueError: hidden_size is below 1 or no multiple of heads.
 
     Example:
         >>> PeepholeLSTM(3).init(jax.random.key(0), 2).pointwise.forget.shape
@@ -203,6 +208,7 @@ class PeepholeLSTM(GatedCell):
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ForgetBias(1.0)
+    heads: int = 1
     gates: ClassVar[int] = 4
     gate_names: ClassVar[tuple[str, ...]] = ("input gate", "forget gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry
@@ -235,9 +241,10 @@ class CoupledLSTM(GatedCell):
 
     Without peepholes. Shapes: as in LSTM, with columns f | g | o.
     Defaults: as in LSTM.
+    With `heads` of k, recurrent is (k, h / k, 3h / k): k blocks on the diagonal of U.
 
     Raises:
-        ValueError: hidden_size is below 1.
+        ValueError: hidden_size is below 1 or no multiple of heads.
 
     Example:
         >>> CoupledLSTM(3).gates
@@ -248,6 +255,7 @@ class CoupledLSTM(GatedCell):
     input_init: Initializer = Glorot()
     recurrent_init: Initializer = Orthogonal()
     bias_init: BiasInitializer = ForgetBias(1.0)
+    heads: int = 1
     gates: ClassVar[int] = 3
     gate_names: ClassVar[tuple[str, ...]] = ("forget gate", "candidate", "output gate")
     carry_type: ClassVar[type] = LSTMCarry

@@ -9,6 +9,7 @@ from jax import core
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.activations import activation
+from jaxrnn.cell import recurrent_product
 from jaxrnn.cells import Elman
 from jaxrnn.gradients.jacobian import step_jacobians
 from jaxrnn.gradients.trajectory import checked_inputs, or_nan, refuse_nan, run
@@ -42,13 +43,13 @@ def largest_slope(name: str) -> float:
     return SLOPES[name]
 
 
-def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Sequence[int]) -> Bound:
+def norm_bound(recurrent: Float[Array, "*heads hidden hidden"], slope: float, lags: Sequence[int]) -> Bound:
     """ln of Pascanu's bound (gamma sigma_max(W))^lag >= ||ds_T/ds_t|| of h' = phi(W h + ...).
 
     Below gamma sigma_max = 1 gradients vanish for certain; above, they need not explode: the bound says nothing then.
 
     Args:
-        recurrent: W, or its transpose.
+        recurrent: W, or its transpose; with heads (heads, n, n), the blocks of its diagonal.
         slope: gamma, see `largest_slope`.
         lags: Which, each 0 or more.
 
@@ -64,7 +65,7 @@ def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Seq
         -1.3863
     """
     recurrent = jnp.asarray(recurrent)
-    if recurrent.ndim != 2 or not jnp.issubdtype(recurrent.dtype, jnp.floating):
+    if recurrent.ndim not in (2, 3) or not jnp.issubdtype(recurrent.dtype, jnp.floating):
         raise ValueError(
             f"norm_bound: `recurrent` must be a real matrix, got {recurrent.dtype} of shape {recurrent.shape}."
         )
@@ -72,10 +73,15 @@ def norm_bound(recurrent: Float[Array, "hidden hidden"], slope: float, lags: Seq
         raise ValueError(f"norm_bound: `slope` must be a finite number of 0 or more, got {slope}. See largest_slope.")
     lags = whole_lags("norm_bound", lags)
     recurrent = recurrent.astype(carry_dtype(recurrent.dtype))
-    largest = jnp.linalg.norm(recurrent, 2)
+    largest = _largest_singular_value(recurrent)
     refuse_nan("norm_bound", largest, ())
     steps = jnp.array(lags, recurrent.dtype)
     return Bound(jnp.array(lags), jnp.where(steps == 0, 0, steps * jnp.log(slope * largest)))
+
+
+def _largest_singular_value(recurrent):
+    """Of a matrix, or of one that has these blocks on its diagonal."""
+    return jnp.max(jnp.linalg.norm(recurrent, 2, axis=(-2, -1)))
 
 
 def product_bound(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None = None) -> Bound:
@@ -115,9 +121,9 @@ def product_bound(cell, params: PyTree, xs: PyTree, lags: Sequence[int] | None =
     trajectory, _ = run(cell, params, xs)
     refuse_nan("product_bound", (), trajectory)
     recurrent = params.recurrent.astype(trajectory.us[0].dtype)
-    sums = trajectory.us[0] + trajectory.befores.h @ recurrent
+    sums = trajectory.us[0] + recurrent_product(trajectory.befores.h, recurrent, gates=1)[0]
     slopes = jax.vmap(jax.grad(activation(cell.activation)))(sums.reshape(-1)).reshape(sums.shape)
-    steps = jnp.log(jnp.max(jnp.abs(slopes), axis=-1)) + jnp.log(jnp.linalg.norm(recurrent, 2))
+    steps = jnp.log(jnp.max(jnp.abs(slopes), axis=-1)) + jnp.log(_largest_singular_value(recurrent))
     return _by_lag(or_nan(steps, trajectory, steps.ndim - 1, 1), lags)
 
 

@@ -59,6 +59,11 @@ class GatedWrapper(Wrapper, GatedCell):
         return self.cell.hidden_size
 
     @property
+    def heads(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Those of the inner cell."""
+        return self.cell.heads
+
+    @property
     def gates(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Those of the inner cell."""
         return self.cell.gates

@@ -1,0 +1,115 @@
+"""Chunks of a gated cell whose steps run in fused kernels; their derivatives, again, are those of the scans."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from jaxrnn.backends.base import Steps
+from jaxrnn.backends.chunk import Adjoints, Chunks, Gates
+from jaxrnn.backends.rows import Rows
+from jaxrnn.backends.shared import Weights, has_plain_output
+from jaxrnn.kernels import gated_tpu
+from jaxrnn.kernels.gated_tpu import Constants
+from jaxrnn.kernels.plan import Plan
+
+
+def _differentiable(kernel: Callable, scan: Callable) -> Callable:
+    """`kernel`, with the derivatives of `scan`, which computes the same."""
+    function = jax.custom_vjp(kernel)
+    function.defvjp(lambda *inputs: (kernel(*inputs), inputs), lambda inputs, d: jax.vjp(scan, *inputs)[1](d))
+    return function
+
+
+def pack(recurrent, gates: int, width: int):
+    """R as matrices (groups, gates, width, width), one for each gate; a group holds one or several heads.
+
+    Between the heads of a group stand zeros.
+    """
+    blocks = recurrent[None] if recurrent.ndim == 2 else recurrent
+    heads, n, _ = blocks.shape
+    each = width // n
+    blocks = blocks.reshape(heads // each, each, n, gates, n)
+    return jnp.einsum("aergc,ef->agerfc", blocks, jnp.eye(each, dtype=blocks.dtype)).reshape(-1, gates, width, width)
+
+
+@dataclass(frozen=True)
+class FusedChunks(Chunks):
+    """Chunks that run in kernels, `plan` for their tiles; `trained`: whether carries are kept for a gradient.
+
+    `width`: units of a group, the parts of the hidden state that do not meet in a step.
+    """
+
+    plan: Plan
+    width: int
+    trained: bool
+    interpret: bool
+
+    def _run(self, carry, us, steps: Steps):
+        """See Chunks."""
+
+        def kernel(weights, fresh, carry, us, steps: Steps):
+            rows = Rows(carry.h.shape[:-1], self.plan.batch_tile)
+            constants, _ = self._constants(weights, rows)
+            every = self.trained or not has_plain_output(self.cell, carry)
+            kept = jax.tree.map(lambda _: jnp.float32 if every else None, carry)
+            end, carries = gated_tpu.forward(
+                self.cell.update,
+                constants,
+                fresh=jax.tree.map(lambda x: x[None], fresh),
+                carry=rows.merge(carry),
+                us=rows.merge(us, 1),
+                flags=rows.flags(steps.time, steps.acting, steps.resets),
+                kept=kept if every else kept._replace(h=steps.dtype),
+                plan=self.plan,
+                reverse=self.reverse,
+                interpret=self.interpret,
+            )
+            return rows.part(end), rows.part(carries, 1)
+
+        def scan(weights, fresh, carry, us, steps: Steps):
+            return Chunks._run(replace(self, weights=weights, fresh=fresh), carry, us, steps)[:2]
+
+        end, carries = _differentiable(kernel, scan)(self.weights, self.fresh, carry, us, steps)
+        return end, carries, None
+
+    def _run_adjoints(self, d_carry, befores, gates: Gates, d_outputs, steps: Steps) -> tuple[PyTree, Adjoints]:
+        """See Chunks."""
+
+        def kernel(weights, d_carry, befores, gates, d_outputs, steps):
+            rows = Rows(d_carry.h.shape[:-1], self.plan.batch_tile)
+            constants, pointwise_vjp = self._constants(weights, rows)
+            found = gated_tpu.backward(
+                self.cell.update,
+                constants._replace(recurrent=constants.recurrent.swapaxes(-1, -2)),
+                befores=rows.merge(befores, 1),
+                us=rows.merge(gates.us, 1),
+                vs=rows.merge(gates.vs, 1),
+                d_carries=rows.merge(d_outputs, 1, zeros=True),
+                d_last=rows.merge(d_carry, zeros=True),
+                flags=rows.flags(steps.time, steps.acting, steps.resets),
+                plan=self.plan,
+                reverse=self.reverse,
+                interpret=self.interpret,
+            )
+            (d_pointwise,) = pointwise_vjp(found.pointwise)
+            return rows.part(found.carry), Adjoints(d_pointwise, rows.part(found.us, 1), rows.part(found.vs, 1))
+
+        def scan(weights, *streams):
+            return Chunks._run_adjoints(replace(self, weights=weights), *streams)
+
+        return _differentiable(kernel, scan)(self.weights, d_carry, befores, gates, d_outputs, steps)
+
+    def _constants(self, weights: Weights, rows: Rows):
+        """What all steps share, and the map from a cotangent of its pointwise parameters to that of the cell's."""
+
+        def spread(pointwise):
+            def leaf(x):
+                return rows.merge(x) if x.ndim > 1 else jnp.broadcast_to(x, (1, self.cell.hidden_size))
+
+            return jax.tree.map(leaf, pointwise)
+
+        pointwise, spread_vjp = jax.vjp(spread, weights.pointwise)
+        return Constants(pack(weights.recurrent, self.cell.gates, self.width), pointwise), spread_vjp

@@ -1,0 +1,71 @@
+"""h_t = a_t * h_{t-1} + b_t, elementwise, as one TPU kernel; h stays on the chip, a and b stream past.
+
+A number is a tuple of its parts, (real,) or (real, imaginary): kernels know no complex numbers.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxrnn.kernels.grid import LANES, SUBLANES, Grid, acts, read, round_up, write
+from jaxrnn.numerics import zero_unless
+
+Number = tuple[Array, ...]
+# Of one array in one block: three of them, held twice, are far below the memory of any chip, and long enough streams.
+_BLOCK_BYTES = 1 << 19
+_LONGEST_CHUNK, _WIDEST_BLOCK = 256, 8 * LANES
+
+
+def _block(time: int, batch: int, hidden: int) -> tuple[int, int, int]:
+    """Steps, sequences and units of a block, whole registers of a chip where an axis is not taken whole."""
+    width = hidden if hidden <= _WIDEST_BLOCK else _WIDEST_BLOCK
+    rows = batch if batch <= SUBLANES else SUBLANES
+    step = 4 * round_up(rows, SUBLANES) * round_up(width, LANES)
+    return max(1, min(time, _LONGEST_CHUNK, _BLOCK_BYTES // step)), rows, width
+
+
+def _times(a: Number, b: Number) -> Number:
+    if len(a) == 1:
+        return (a[0] * b[0],)
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def linear_scan(a: Number, b: Number, h0: Number, flags, reverse: bool, memory: int, interpret: bool) -> Number:
+    """All h_t, from a (time, batch, hidden), or (batch, hidden) where it is the same at every step, b and h0, float32.
+
+    Where a flag of `flags` (time, batch, 1) says that a sequence begins afresh, h_{t-1} counts as zero; None for never.
+    `memory`: bytes on the chip.
+    """
+    time, batch, hidden = b[0].shape
+    grid = Grid((time, batch, hidden), _block(time, batch, hidden), reverse)
+    constant = a[0].ndim == 2
+
+    def kernel(flags, a, b, first, hs, state):
+        grid.at_start(lambda: write(state, read(first)))
+
+        def step(i):
+            _, reset = acts(flags, i)
+            before = read(state) if reset is None else zero_unless(~reset, read(state))
+            h = jax.tree.map(jnp.add, _times(read(a) if constant else read(a, i), before), read(b, i))
+            write(state, h)
+            write(hs, h, i)
+
+        grid.loop(step)
+
+    def each(spec, tree):
+        return jax.tree.map(spec, tree)
+
+    return grid.call(
+        kernel,
+        in_specs=(
+            each(grid.flags, flags),
+            each(grid.state if constant else grid.sequence, a),
+            each(grid.sequence, b),
+            each(grid.state, h0),
+        ),
+        out_specs=(each(grid.sequence, b),),
+        out_shape=(each(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), b),),
+        scratch=(each(grid.scratch, h0),),
+        limit=memory,
+        interpret=interpret,
+    )(flags, a, b, h0)[0]

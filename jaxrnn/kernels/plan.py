@@ -1,0 +1,100 @@
+"""How a kernel for a gated cell cuts its work into tiles, chosen by what the memory of a chip holds."""
+
+import itertools
+from typing import NamedTuple
+
+from jaxrnn.errors import UnsupportedBackend
+from jaxrnn.kernels.chips import Chip
+from jaxrnn.kernels.grid import LANES, SUBLANES, round_up
+
+# Values of one step that the compiler keeps beside what `memory` counts otherwise, in arrays (rows, width): at most 2.5
+# for each product and projection and 1 more in all kernels compiled, and 6 more for float32 in highest precision.
+SPARE_TILES_FLOAT32 = 6
+# The part of the memory that all but the smallest tiles are planned for: the compiler is now and then 0.5% above.
+ROOMY = 0.97
+# Steps of a chunk. Beginning one costs about as much as a short step, so a few at least, before more rows are tried.
+CHUNKS, SHORT_CHUNKS = (32, 16, 8, 4), (2, 1)
+
+
+class Problem(NamedTuple):
+    """What the memory of a kernel depends on.
+
+    `time`, `batch`: of the sequences. `groups`: independent parts of the hidden state, each of `width` units. `gates`:
+    products by the recurrent matrix, of which the projections of `apart` are read apart from them. `extras`: further
+    arrays in u. `carries`: arrays in the carry, `outputs` of which have cotangents at every step. `pointwise`: arrays
+    of pointwise parameters. `itemsize`: bytes of a number in the recurrent matrix.
+    """
+
+    time: int
+    batch: int
+    width: int
+    gates: int
+    groups: int = 1
+    apart: int = 0
+    extras: int = 0
+    carries: int = 1
+    outputs: int = 1
+    pointwise: int = 0
+    itemsize: int = 4
+
+
+class Plan(NamedTuple):
+    """Tiles of a kernel: sequences at a time, steps per chunk; and the bytes on the chip that it may use."""
+
+    batch_tile: int
+    chunk: int
+    limit: int
+
+
+def memory(problem: Problem, batch_tile: int, chunk: int, trained: bool) -> int:
+    """Bytes on the chip of the forward kernel, or where `trained` of the larger one, backward.
+
+        forward   R + 2 K b (w (u + C) + 128) + b w (3 C + spare) + constants
+        backward  R + 2 K b (w (u + C + outputs) + 128) + 2 K b w' d + b w (3 C + spare) + constants
+
+    with R bytes of matrices, K steps of b rows and w units, u arrays of projections, C of carries, and d adjoints out
+    in the size w' of the parameters; all else is float32. What streams is held twice, and 128 are the lanes of flags.
+    """
+    rows, width = round_up(batch_tile, SUBLANES), round_up(problem.width, LANES)
+    tile, size = 4 * rows * width, problem.itemsize
+    matrices = problem.gates * round_up(problem.width, 32 // size) * width * size
+    streams, narrow = problem.gates + problem.extras + problem.carries, 0
+    if trained:
+        streams += problem.apart + problem.extras + problem.outputs
+        narrow = (problem.gates + problem.apart) * round_up(batch_tile, 32 // size) * width * size
+    flowing = 2 * chunk * (streams * tile + narrow + 4 * rows * LANES)
+    spare = 2.5 * (problem.gates + problem.apart) + 1 + (SPARE_TILES_FLOAT32 if size == 4 else 0)
+    constants = (3 * problem.pointwise if trained else problem.pointwise + problem.carries) * 4 * SUBLANES * width
+    return matrices + flowing + int((3 * problem.carries + spare) * tile) + constants
+
+
+def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
+    """The tiles for a problem on a chip: as many sequences as its matrix unit takes, and chunks of up to 32 steps.
+
+    `trained`: for a run with its gradient, whose backward kernel is the larger one.
+
+    Raises:
+        UnsupportedBackend: not even the smallest tiles fit.
+
+    Example:
+        >>> from jaxrnn.kernels.chips import CHIPS
+        >>> lstm = Problem(time=1024, batch=64, width=1024, gates=4, carries=2, itemsize=2)
+        >>> plan(lstm, CHIPS["v5p"]).batch_tile, plan(lstm, CHIPS["v5p"]).chunk
+        (64, 8)
+    """
+    least = 32 // problem.itemsize
+    counts = range(-(-problem.batch // chip.rows), -(-problem.batch // least) + 1)
+    tiles = [problem.batch if n == 1 else round_up(-(-problem.batch // n), least) for n in counts]
+    for chunks in (CHUNKS, SHORT_CHUNKS):
+        for batch_tile, chunk in itertools.product(dict.fromkeys(tiles), chunks):
+            chunk = min(chunk, problem.time)
+            if memory(problem, batch_tile, chunk, trained) <= ROOMY * chip.memory:
+                return Plan(batch_tile, chunk, chip.memory)
+    if memory(problem, tiles[-1], 1, trained) <= chip.memory:
+        return Plan(tiles[-1], 1, chip.memory)
+    least_bytes = memory(problem, tiles[-1], 1, trained)
+    raise UnsupportedBackend(
+        f"{problem.gates} recurrent matrices of {problem.width} x {problem.width} and the smallest tile, "
+        f"{tiles[-1]} sequences and one step, take {least_bytes / 2**20:.1f} MiB of on-chip memory "
+        f"{'with a gradient' if trained else 'without a gradient'}, and {chip} has {chip.memory / 2**20:.1f}"
+    )

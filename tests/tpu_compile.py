@@ -26,7 +26,7 @@ from jaxrnn import GRU, LRU, LSTM, Elman, MinGRU, Pallas, PeepholeLSTM, Unsuppor
 from jaxrnn.kernels import gated_tpu
 from jaxrnn.kernels.chips import CHIPS
 from jaxrnn.kernels.plan import Plan, Problem, memory, plan
-from tests.examples import UserGated
+from tests.examples import UserGated, name
 
 FEATURES = 40
 CELLS = [Elman, LSTM, PeepholeLSTM, GRU, UserGated]
@@ -52,7 +52,7 @@ def compile_train_step(chip: str, cell, dtype, time: int, batch: int) -> str:
         end, ys = unroll(
             cell, params, xs, carry, lengths=lengths, mask=mask, resets=resets, backend=Pallas(target=chip)
         )
-        return ys.astype(jnp.float32).sum() + sum(leaf.sum() for leaf in end)
+        return ys.astype(jnp.float32).sum() + sum(jnp.abs(leaf).sum() for leaf in end)
 
     def arguments():
         flags = jnp.zeros((time, batch), bool)
@@ -78,6 +78,15 @@ def test_train_steps_compile(chip, cell_type, hidden, dtype):
         assert not (dtype == jnp.bfloat16 and hidden <= FLOORS[chip]), refusal
         return
     text = compile_train_step(chip, cell, dtype, 37, batch)
+    assert text.count("tpu_custom_call") >= 2
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32], ids=lambda d: d.__name__)
+@pytest.mark.parametrize("cell", OTHERS, ids=name)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_other_cells_compile(chip, cell, dtype):
+    """Heads, sizes that fill no lanes, and linear cells, real and complex."""
+    text = compile_train_step(chip, cell, dtype, 300, 7)
     assert text.count("tpu_custom_call") >= 2
 
 

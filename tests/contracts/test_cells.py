@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn import LRU, Associative, ChunkedScan, LinearCell, PeepholeLSTM, Scan, UnsupportedBackend, unroll
+from jaxrnn import LRU, Associative, ChunkedScan, LinearCell, Pallas, PeepholeLSTM, Scan, UnsupportedBackend, unroll
 from tests.checks import (
     BATCH,
     TIME,
@@ -39,6 +39,7 @@ PRECISIONS = [
     (Scan(), jnp.bfloat16),
     (ChunkedScan(chunk=4), jnp.bfloat16),
     (Associative(), jnp.bfloat16),
+    (Pallas(interpret=True), jnp.float32),
 ]
 
 

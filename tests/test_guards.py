@@ -32,7 +32,7 @@ FLOORS = [
         "backends.plain",
         "backends.sizes",
         "backends.linear",
-        "backends.elementwise",
+        "backends.meeting",
         "backends.in_chunks",
         "kernels.chips",
         "kernels.grid",

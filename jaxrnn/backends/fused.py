@@ -52,12 +52,11 @@ class FusedChunks(Chunks):
 
         def kernel(weights, fresh, carry, us, steps: Steps):
             rows = Rows(carry.h.shape[:-1], self.plan.batch_tile)
-            constants, _ = self._constants(weights, rows)
             every = self.trained or not has_plain_output(self.cell, carry)
             kept = jax.tree.map(lambda _: jnp.float32 if every else None, carry)
             end, carries = gated_tpu.forward(
-                self.cell.update,
-                constants,
+                self._update(weights),
+                self._constants(weights, rows),
                 fresh=jax.tree.map(lambda x: x[None], fresh),
                 carry=rows.merge(carry),
                 us=rows.merge(us, 1),
@@ -80,9 +79,9 @@ class FusedChunks(Chunks):
 
         def kernel(weights, d_carry, befores, gates, d_outputs, steps):
             rows = Rows(d_carry.h.shape[:-1], self.plan.batch_tile)
-            constants, pointwise_vjp = self._constants(weights, rows)
+            constants = self._constants(weights, rows)
             found = gated_tpu.backward(
-                self.cell.update,
+                self._update(weights),
                 constants._replace(recurrent=constants.recurrent.swapaxes(-1, -2)),
                 befores=rows.merge(befores, 1),
                 us=rows.merge(gates.us, 1),
@@ -94,7 +93,9 @@ class FusedChunks(Chunks):
                 reverse=self.reverse,
                 interpret=self.interpret,
             )
-            (d_pointwise,) = pointwise_vjp(found.pointwise)
+            d_pointwise = jax.tree.map(
+                lambda d, x: rows.part(d) if x.ndim > 1 else d.reshape(x.shape), found.pointwise, weights.pointwise
+            )
             return rows.part(found.carry), Adjoints(d_pointwise, rows.part(found.us, 1), rows.part(found.vs, 1))
 
         def scan(weights, *streams):
@@ -102,14 +103,17 @@ class FusedChunks(Chunks):
 
         return _differentiable(kernel, scan)(self.weights, d_carry, befores, gates, d_outputs, steps)
 
-    def _constants(self, weights: Weights, rows: Rows):
-        """What all steps share, and the map from a cotangent of its pointwise parameters to that of the cell's."""
+    def _constants(self, weights: Weights, rows: Rows) -> Constants:
+        """What all steps share; pointwise parameters as arrays of two axes, see _update."""
+        pointwise = jax.tree.map(lambda x: rows.merge(x) if x.ndim > 1 else x.reshape(1, x.size), weights.pointwise)
+        return Constants(pack(weights.recurrent, self.cell.gates, self.width), pointwise)
 
-        def spread(pointwise):
-            def leaf(x):
-                return rows.merge(x) if x.ndim > 1 else jnp.broadcast_to(x, (1, self.cell.hidden_size))
+    def _update(self, weights: Weights) -> Callable:
+        """The cell's, which takes pointwise parameters in their own shapes."""
+        axes = jax.tree.map(lambda x: x.ndim, weights.pointwise)
 
-            return jax.tree.map(leaf, pointwise)
+        def update(pointwise, carry, u, v):
+            own = jax.tree.map(lambda x, n: x if n > 1 else jnp.squeeze(x, tuple(range(2 - n))), pointwise, axes)
+            return self.cell.update(own, carry, u, v)
 
-        pointwise, spread_vjp = jax.vjp(spread, weights.pointwise)
-        return Constants(pack(weights.recurrent, self.cell.gates, self.width), pointwise), spread_vjp
+        return update

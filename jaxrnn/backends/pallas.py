@@ -1,4 +1,4 @@
-"""Fused kernels for gated cells, made from the cell's own `update`: a whole sequence in one launch each way."""
+"""Fused kernels for gated and linear cells, made from the cell's own equations: a sequence in one launch each way."""
 
 import dataclasses
 import functools
@@ -11,11 +11,11 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, fresh_carry, project
 from jaxrnn.backends.chunk import read_as_sum
-from jaxrnn.backends.elementwise import is_elementwise
 from jaxrnn.backends.fused import FusedChunks
 from jaxrnn.backends.fused_linear import fused_scan
 from jaxrnn.backends.in_chunks import InChunks, unroll_in_chunks
 from jaxrnn.backends.linear import run_linear
+from jaxrnn.backends.meeting import are_units_apart, check_sequences_apart
 from jaxrnn.backends.scan import Scan
 from jaxrnn.backends.shared import Weights, has_plain_output
 from jaxrnn.cell import Cell, GatedCell, LinearCell, recurrent_product
@@ -25,23 +25,31 @@ from jaxrnn.kernels.grid import LANES
 from jaxrnn.kernels.plan import Plan, Problem, plan
 from jaxrnn.numerics import carry_dtype, cast
 
+_ROWS = 7919  # sequences of a tile whose equations are read: a prime, as no other axis should be as long
+
 
 @dataclass(frozen=True)
 class Pallas(InChunks):
-    """Any gated cell in fused kernels, forward and backward; on TPUs (no time of one was ever measured).
+    """Fused kernels for gated and linear cells, forward and backward; on TPUs (none has run on one yet).
 
-    The recurrent matrix stays on the chip for all steps and the carry in float32 beside it; `update` and its `jax.vjp`
-    are traced inside the kernels, and the gradients of all weights are products outside. bfloat16 and float32; products
-    of float32 as exact as `jax.default_matmul_precision` says. Carries of every step are kept for the gradient, or
-    with `checkpoint_every=k` those of every k-th step. Reverse mode to any order, beyond the first at the speed of
-    ChunkedScan; forward mode needs Scan().
+    Gated cells: the recurrent matrix stays on the chip for all steps and the carry in float32 beside it; `update` and
+    its `jax.vjp` are traced inside the kernels, and the gradients of all weights are products outside. Carries of every
+    step are kept for the gradient, or with `checkpoint_every=k` those of every k-th step. `update` may do anything
+    within a sequence that a TPU kernel can; sequences that meet in it are refused. Linear cells: `h' = a * h + b`, real
+    or complex; its gradient is the same kernel against time.
+
+    bfloat16 and float32, whose products are of highest precision where `jax.default_matmul_precision` asks for more
+    than its default. Reverse mode to any order, of gated cells beyond the first by the steps of ChunkedScan; forward
+    mode needs Scan(). On several devices a kernel runs inside `jax.shard_map`.
 
     `target`: the chip to plan for, one of "v4", "v5e", "v5p", "v6e" and "7x", also on a machine without it, to compile
-    ahead of time. Default: the chip at hand. `interpret`: run the kernels' equations on any device, slowly: for tests.
-    Default: no. `plan`: tiles of the kernels. Default: chosen by what the chip's memory holds.
+    ahead of time. Default: the chip at hand, and "v5e" where that is none and `interpret` holds. `interpret`: run the
+    kernels' equations on any device, slowly: for tests. Default: no. `plan`: tiles of the kernels for gated cells, a
+    `jaxrnn.kernels.plan.Plan`. Default: chosen by what the chip's memory holds.
 
     Raises:
-        ValueError: `target` is no chip of the list, or `checkpoint_every` below 1.
+        ValueError: `target` is no chip of the list, `checkpoint_every` or a tile below 1.
+        TypeError: `plan` is no Plan.
     """
 
     target: str | None = None
@@ -51,7 +59,11 @@ class Pallas(InChunks):
 
     def __post_init__(self):  # noqa: D105
         self._check_positive(checkpoint_every=self.checkpoint_every)
-        if self.target is not None and self.target not in CHIPS:
+        if self.plan is not None:
+            if not isinstance(self.plan, Plan):
+                raise TypeError(f"Pallas: `plan` must be a jaxrnn.kernels.plan.Plan or None, got {self.plan!r}.")
+            self._check_positive(batch_tile=self.plan.batch_tile, chunk=self.plan.chunk, limit=self.plan.limit)
+        if self.target is not None and (not isinstance(self.target, str) or self.target not in CHIPS):
             raise ValueError(f"Pallas: `target` must be one of {', '.join(CHIPS)}, or None, got {self.target!r}.")
 
     @property
@@ -68,19 +80,23 @@ class Pallas(InChunks):
         if self.chip is None:
             chips = ", ".join(f'"{name}"' for name in CHIPS)
             return (
-                f"its kernels are for TPUs, and the default device is {jax.devices()[0].device_kind}; "
+                f"its kernels are for TPUs, and the first device is {jax.devices()[0].device_kind}; "
                 f"`target` of {chips} compiles for another machine, `interpret=True` runs anywhere, slowly"
             )
         leaves, structure = jax.tree.flatten(xs)
         if leaves[0].dtype not in (jnp.float32, jnp.bfloat16):
             return f"its kernels take float32 and bfloat16, and `xs` is {leaves[0].dtype}"
         if isinstance(cell, LinearCell):
-            return None
-        return _refusal(self, self.chip, cell, structure, tuple((x.shape, jnp.dtype(x.dtype)) for x in leaves))
+            if self.checkpoint_every is None and self.plan is None:
+                return None
+            return "`checkpoint_every` and `plan` are for gated cells; leave them None"
+        settings = _settings(jax.config)
+        shapes = tuple((x.shape, jnp.dtype(x.dtype)) for x in leaves)
+        return _refusal(self, self.chip, cell, structure, shapes, settings)
 
     def sized(self, cell: Cell, xs: PyTree) -> "Pallas":
         """See Backend."""
-        if not isinstance(cell, GatedCell):
+        if not isinstance(cell, GatedCell) or any(x.size == 0 for x in jax.tree.leaves(xs)):
             return self
         planned = _abstractly(self, cell, xs, lambda *run: self._plan(_problem(cell, *run), trained=True))
         return dataclasses.replace(self, plan=planned)
@@ -137,25 +153,43 @@ def _problem(cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
     for leaf in jax.tree.leaves(weights.pointwise):
         if leaf.shape not in ((), (1,), (hidden,), (*batch, hidden)):
             raise UnsupportedBackend(
-                f"its kernels take pointwise parameters of {name} as (hidden,) or (*batch, hidden), "
+                f"its kernels take pointwise parameters of {name} as (hidden,), (*batch, hidden) or one number, "
                 f"and one is {leaf.shape}"
             )
-    units = hidden
-    if weights.recurrent.ndim == 3 and is_elementwise(cell, weights.pointwise, carry, u, v):
-        units = weights.recurrent.shape[1]
+    check_sequences_apart(cell.update, *_seen_by_update(hidden, hidden, weights.pointwise, carry, u, v))
+    width = hidden
+    if weights.recurrent.ndim == 3:
+        part = _width(weights.recurrent.shape[1], hidden)
+        if are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
+            width = part
+    own = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(weights.pointwise))
     return Problem(
         time=steps.time,
         batch=carry.h.size // hidden,
-        width=_width(units, hidden),
+        width=width,
         gates=cell.gates,
-        groups=hidden // _width(units, hidden),
+        groups=hidden // width,
         apart=cell.gates - sum(read_as_sum(cell, weights, carry, steps)),
         extras=len(extras),
         carries=len(jax.tree.leaves(carry)),
         outputs=1 if has_plain_output(cell, carry) else len(jax.tree.leaves(carry)),
-        pointwise=len(jax.tree.leaves(weights.pointwise)),
+        pointwise=len(jax.tree.leaves(weights.pointwise)) - own,
+        own_pointwise=own,
         itemsize=steps.dtype.itemsize,
     )
+
+
+def _seen_by_update(width: int, hidden: int, *arguments) -> list:
+    """Shapes of what `update` is given for a tile of sequences, as many as no other axis is long, and some units."""
+    rows = _ROWS if hidden != _ROWS else _ROWS + 1
+
+    def leaf(x):
+        shape = (rows, width) if x.ndim > 1 else x.shape
+        return jax.ShapeDtypeStruct((width,) if shape == (hidden,) else shape, x.dtype)
+
+    pointwise, *states = arguments
+    of_sequences = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, width), x.dtype), states)
+    return [jax.tree.map(leaf, pointwise), *of_sequences]
 
 
 def _width(units: int, hidden: int) -> int:
@@ -180,9 +214,14 @@ def _abstractly(backend: Pallas, cell: GatedCell, xs: PyTree, ask) -> Any:
     return answers[0]
 
 
+def _settings(config: Any) -> tuple:
+    """What tracing a kernel reads of JAX's configuration."""
+    return config.jax_default_matmul_precision, config.jax_enable_x64
+
+
 @functools.lru_cache(maxsize=1024)
-def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves) -> str | None:
-    """Why not; cached, so that a call that was made before costs nothing."""
+def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, settings) -> str | None:
+    """Why not; cached by all that the answer depends on, `settings` of JAX among it, as a first answer takes long."""
     xs = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
     if jax.tree.leaves(xs)[0].size == 0:
         return None
@@ -190,7 +229,7 @@ def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves) ->
         _abstractly(backend, cell, xs, lambda *run: backend._plan(_problem(cell, *run), trained=True))
     except UnsupportedBackend as error:
         return str(error)
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError) as error:
         return f"the shapes of its parameters cannot be told from `xs` ({error})"
     return None if backend.interpret else _lowering_error(backend, chip, cell, xs)
 
@@ -209,6 +248,6 @@ def _lowering_error(backend: Pallas, chip: Chip, cell: GatedCell, xs: PyTree) ->
     acts = jax.ShapeDtypeStruct(leaf.shape[:-1], bool)
     try:
         jax.jit(both).trace(key, xs, acts).lower(lowering_platforms=(chip.platform,))
-    except (NotImplementedError, ValueError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a compiler says of an update that it does not know
         return f"its kernels cannot hold the update of {type(cell).__name__}: {str(error).splitlines()[0]}"
     return None

@@ -67,7 +67,8 @@ def norm_bound(recurrent: Float[Array, "*heads hidden hidden"], slope: float, la
     recurrent = jnp.asarray(recurrent)
     if recurrent.ndim not in (2, 3) or not jnp.issubdtype(recurrent.dtype, jnp.floating):
         raise ValueError(
-            f"norm_bound: `recurrent` must be a real matrix, got {recurrent.dtype} of shape {recurrent.shape}."
+            "norm_bound: `recurrent` must be a real matrix, or blocks (heads, n, n) of one, "
+            f"got {recurrent.dtype} of shape {recurrent.shape}."
         )
     if not 0 <= slope < jnp.inf:
         raise ValueError(f"norm_bound: `slope` must be a finite number of 0 or more, got {slope}. See largest_slope.")

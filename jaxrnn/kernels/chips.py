@@ -37,6 +37,6 @@ CHIPS = {
 
 
 def chip_at_hand() -> Chip | None:
-    """The chip of the default device; None where kernels know none such."""
+    """The chip of the first device; None where kernels know none such."""
     kind = jax.devices()[0].device_kind
     return next((chip for chip in CHIPS.values() if chip.kind == kind), None)

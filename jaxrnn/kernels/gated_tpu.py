@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.kernels.grid import Grid, acts, read, write
@@ -20,7 +21,7 @@ class Constants(NamedTuple):
     """What is the same at every step.
 
     `recurrent` (groups, gates, width, width), each matrix as h is multiplied by it, forward, or its adjoint, backward.
-    `pointwise`: leaves (1, hidden), or (batch, hidden) where each sequence has its own.
+    `pointwise`: leaves (1, hidden) or (1, 1), or (batch, hidden) where each sequence has its own.
     """
 
     recurrent: Any
@@ -28,7 +29,15 @@ class Constants(NamedTuple):
 
 
 def _product(x, matrix):
-    return jnp.dot(x.astype(matrix.dtype), matrix, preferred_element_type=jnp.float32)
+    narrow = matrix.dtype.itemsize == 2  # whose products are exact in any precision
+    precision = lax.Precision.DEFAULT if narrow else _precision(jax.config)
+    return jnp.dot(x.astype(matrix.dtype), matrix, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _precision(config: Any) -> lax.Precision:
+    """Of the two that a TPU kernel knows, the one that is as exact as JAX's setting."""
+    lowest = config.jax_default_matmul_precision in (None, "default", "fastest", "bfloat16")
+    return lax.Precision.DEFAULT if lowest else lax.Precision.HIGHEST
 
 
 def _shapes(tree: PyTree, shape: Callable, dtype=jnp.float32) -> PyTree:

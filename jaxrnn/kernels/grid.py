@@ -51,13 +51,17 @@ class Grid:
         return pl.BlockSpec((self.batch_tile, self.width), lambda g, b, c: (b, g))
 
     def constant(self, leaf) -> pl.BlockSpec:
-        """Of an array (1, hidden) that all sequences share, or (batch, hidden)."""
+        """Of an array (1, hidden) or (1, 1) that all sequences share, or (batch, hidden)."""
+        if leaf.shape == (1, 1):
+            return pl.BlockSpec((1, 1), lambda g, b, c: (ZERO, ZERO))
         if leaf.shape[0] == 1:
             return pl.BlockSpec((1, self.width), lambda g, b, c: (ZERO, g))
         return self.state()
 
     def total(self, leaf) -> pl.BlockSpec:
         """Of the adjoint of such an array; where all sequences share it, (tiles, 1, hidden), to be added up."""
+        if leaf.shape == (1, 1):
+            return pl.BlockSpec((None, 1, 1), lambda g, b, c: (b, ZERO, ZERO))
         if leaf.shape[0] == 1:
             return pl.BlockSpec((None, 1, self.width), lambda g, b, c: (b, ZERO, g))
         return self.state()
@@ -72,8 +76,9 @@ class Grid:
         return pl.BlockSpec(block, lambda g, b, c: (g, ZERO, ZERO, ZERO), pipeline_mode=pl.Buffered(1))
 
     def scratch(self, leaf):
-        """Memory for one tile of an array (batch, hidden) or (1, hidden)."""
-        return pltpu.VMEM((1 if leaf.shape[0] == 1 else self.batch_tile, self.width), jnp.float32)
+        """Memory for one tile of an array (batch, hidden), (1, hidden) or (1, 1)."""
+        shape = (1 if leaf.shape[0] == 1 else self.batch_tile, 1 if leaf.shape == (1, 1) else self.width)
+        return pltpu.VMEM(shape, jnp.float32)
 
     def loop(self, step: Callable) -> None:
         """Runs `step(place in the chunk)` for all steps of this chunk."""

@@ -22,7 +22,8 @@ class Problem(NamedTuple):
     `time`, `batch`: of the sequences. `groups`: independent parts of the hidden state, each of `width` units. `gates`:
     products by the recurrent matrix, of which the projections of `apart` are read apart from them. `extras`: further
     arrays in u. `carries`: arrays in the carry, `outputs` of which have cotangents at every step. `pointwise`: arrays
-    of pointwise parameters. `itemsize`: bytes of a number in the recurrent matrix.
+    of pointwise parameters that all sequences share, and `own_pointwise` of which each has its own. `itemsize`: bytes
+    of a number in the recurrent matrix.
     """
 
     time: int
@@ -35,6 +36,7 @@ class Problem(NamedTuple):
     carries: int = 1
     outputs: int = 1
     pointwise: int = 0
+    own_pointwise: int = 0
     itemsize: int = 4
 
 
@@ -49,11 +51,12 @@ class Plan(NamedTuple):
 def memory(problem: Problem, batch_tile: int, chunk: int, trained: bool) -> int:
     """Bytes on the chip of the forward kernel, or where `trained` of the larger one, backward.
 
-        forward   R + 2 K b (w (u + C) + 128) + b w (3 C + spare) + constants
-        backward  R + 2 K b (w (u + C + outputs) + 128) + 2 K b w' d + b w (3 C + spare) + constants
+        forward   R + 2 K b (w (u + C) + 128) + b w (3 C + 3 P + spare) + constants
+        backward  R + 2 K b (w (u + C + outputs) + 128) + 2 K b w' d + b w (3 C + 3 P + spare) + constants
 
-    with R bytes of matrices, K steps of b rows and w units, u arrays of projections, C of carries, and d adjoints out
-    in the size w' of the parameters; all else is float32. What streams is held twice, and 128 are the lanes of flags.
+    with R bytes of matrices, K steps of b rows and w units, u arrays of projections, C of carries, P of pointwise
+    parameters that each sequence has for itself, and d adjoints out in the size w' of the parameters; all else is
+    float32. What streams is held twice, and 128 are the lanes of flags.
     """
     rows, width = round_up(batch_tile, SUBLANES), round_up(problem.width, LANES)
     tile, size = 4 * rows * width, problem.itemsize
@@ -65,7 +68,7 @@ def memory(problem: Problem, batch_tile: int, chunk: int, trained: bool) -> int:
     flowing = 2 * chunk * (streams * tile + narrow + 4 * rows * LANES)
     spare = 2.5 * (problem.gates + problem.apart) + 1 + (SPARE_TILES_FLOAT32 if size == 4 else 0)
     constants = (3 * problem.pointwise if trained else problem.pointwise + problem.carries) * 4 * SUBLANES * width
-    return matrices + flowing + int((3 * problem.carries + spare) * tile) + constants
+    return matrices + flowing + int((3 * (problem.carries + problem.own_pointwise) + spare) * tile) + constants
 
 
 def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:

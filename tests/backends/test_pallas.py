@@ -1,6 +1,8 @@
 """The fused kernels by their equations, in interpret mode: against float64, over ragged tiles, and what they refuse."""
 
 import functools
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,9 +57,28 @@ class Centred(UserGated):
 
 
 @dataclass(frozen=True)
-class Sorted(UserGated):
+class Made(GatedCell):
+    """tanh(u + v) through a function that also gets the pointwise parameters, drawn in some shape."""
+
+    hidden_size: int
+    act: Callable
+    shape: tuple = ()
+    heads: int = 1
+    gates: ClassVar[int] = 1
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return super().init(key, input_size, dtype)._replace(pointwise=jax.random.normal(key, self.shape, dtype))
+
     def update(self, pointwise, carry, u, v):
-        return HiddenCarry(jnp.sort(super().update(pointwise, carry, u, v).h, axis=-1))
+        return HiddenCarry(self.act(jnp.tanh(u[0] + v[0]), pointwise))
+
+
+@jax.custom_vjp
+def clipped(x):
+    return x
+
+
+clipped.defvjp(lambda x: (x, None), lambda _, d: (d / jnp.maximum(1, jnp.linalg.norm(d, axis=-1, keepdims=True)),))
 
 
 @dataclass(frozen=True)
@@ -166,6 +187,48 @@ def test_packed_heads_multiply_as_apart():
     assert_close(tuple(products), recurrent_product(h, recurrent, 4), 1e-6)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Made(8, lambda x, p: x * p[0], (8,)),
+        Made(8, lambda x, p: x * jax.nn.softmax(p, axis=0), (8,)),
+        Made(8, lambda x, p: x * p.sum()),
+        Made(8, lambda x, p: x * p.sum(), (1,)),
+        Made(8, lambda x, p: x + 0 * jnp.cumsum(x, axis=-1) + p * jnp.max(x, axis=-1, keepdims=True)),
+        Made(256, lambda x, p: clipped(3 * x) * p, heads=2),
+        Made(256, lambda x, p: x * jnp.ones(256, x.dtype) * p, heads=2),
+        Made(256, lambda x, p: x * p, (256,), heads=2),
+    ],
+)
+def test_updates_that_are_more_than_entry_by_entry(cell):
+    """Read by the kernels as they stand: numbers, sums over units, derivatives of their own."""
+    compare(cell, Pallas(interpret=True, plan=SMALL), 5, (10,), jnp.float32, acts=False)
+
+
+@pytest.mark.parametrize(
+    "cell, words",
+    [
+        (Made(8, lambda x, p: x - x.mean(0)), "sequences tile by tile, and they may meet in"),
+        (Made(8, lambda x, p: x * p[0], (10, 8)), "sequences tile by tile, and they may meet in the `slice`"),
+        (Made(8, lambda x, p: x @ x.T @ x), "sequences tile by tile, and they may meet in the `transpose`"),
+        (Made(8, lambda x, p: x[::-1]), "sequences tile by tile, and they may meet in the `rev`"),
+        (Made(8, lambda x, p: x * p, (3, 8)), r"pointwise parameters of Made as \(hidden,\)"),
+        (Made(8, lambda x, p: x * np.arange(8, dtype=np.float32)), "no constant arrays"),
+        (Made(8, lambda x, p: jax.jit(lambda y: y * np.arange(8, dtype=np.float32))(x)), "no constant arrays"),
+    ],
+)
+def test_refuses_updates_that_tiles_would_change(cell, words):
+    assert re.search(words, KERNEL.refuses(cell, jax.ShapeDtypeStruct((5, 10, 3), jnp.float32)))
+
+
+def test_a_refusal_is_of_its_own_settings():
+    """Precision is part of what was asked; one that kernels do not know becomes the highest."""
+    xs = jax.ShapeDtypeStruct((9, 4, 3), jnp.float32)
+    for precision in ("high", "tensorfloat32", None):
+        with jax.default_matmul_precision(precision):
+            assert Pallas("v5e").refuses(LSTM(8), xs) is None
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_noise_of_a_whole_sequence_and_of_each_step(training):
     """A mask (batch, hidden) among the pointwise parameters, and masks beside u."""
@@ -259,17 +322,25 @@ def test_no_sequences_and_no_steps():
     for shape in ((0, 4, 3), (5, 0, 3)):
         carry, ys = unroll(cell, params, jnp.ones(shape, jnp.float32), backend=KERNEL)
         assert ys.shape == (*shape[:-1], 8) and carry.c.shape == (shape[1], 8)
+        assert explain(cell, jnp.ones(shape, jnp.float32), backend=KERNEL).backend == KERNEL
 
 
 @pytest.mark.parametrize(
     "cell, dtype, backend, words",
     [
         (Jordan(4, 3), jnp.float32, KERNEL, "neither a GatedCell nor a LinearCell"),
-        (LSTM(4), jnp.float32, Pallas(), "its kernels are for TPUs, and the default device is cpu"),
+        (LSTM(4), jnp.float32, Pallas(), "its kernels are for TPUs, and the first device is cpu"),
         (LSTM(4), jnp.float64, KERNEL, "float32 and bfloat16, and `xs` is float64"),
         (LSTM(4), jnp.float16, KERNEL, "float32 and bfloat16, and `xs` is float16"),
         (LSTM(2048), jnp.bfloat16, Pallas("v4"), "MiB of on-chip memory with a gradient, and v4 has 16.0"),
-        (Sorted(4), jnp.float32, Pallas("v5e"), "cannot hold the update of Sorted: .* sort"),
+        (Made(4, lambda x, p: jnp.expm1(x)), jnp.float32, Pallas("v5e"), "cannot hold the update of Made: .* expm1"),
+        (
+            Made(4, lambda x, p: x + jnp.linspace(0, 1, 4, dtype=x.dtype)),
+            jnp.float32,
+            Pallas("v5e"),
+            "cannot hold the update of Made",
+        ),
+        (LRU(4, 3), jnp.float32, Pallas("v5e", checkpoint_every=2), "`checkpoint_every` and `plan` are for gated"),
         (Wide(4), jnp.float32, KERNEL, "the shapes of its parameters cannot be told|real arrays"),
     ],
     ids=lambda v: name(v) if isinstance(v, GatedCell) else None,
@@ -287,6 +358,10 @@ def test_options_are_checked():
         Pallas("v3")
     with pytest.raises(ValueError, match="checkpoint_every"):
         Pallas(checkpoint_every=0)
+    with pytest.raises(ValueError, match="`chunk` must be a whole number of at least 1, got 0"):
+        Pallas(plan=Plan(2, 0, 1 << 20))
+    with pytest.raises(TypeError, match="`plan` must be a jaxrnn.kernels.plan.Plan or None"):
+        Pallas(plan=(2, 2, 1 << 20))
 
 
 @pytest.mark.parametrize("cell", [LSTM(32), GRU(32), Elman(32), UserGated(32), UserHeads(32, heads=2)], ids=name)

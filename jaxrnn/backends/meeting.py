@@ -1,0 +1,143 @@
+"""Which sequences and which units meet in a cell's `update` and in its derivative, read off their equations.
+
+A kernel sees sequences tile by tile, and units group by group where none reads another. What the equations do to the
+axis of sequences and to that of units is followed from the arguments to the results.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Literal
+
+from jaxrnn.errors import UnsupportedBackend
+
+_ELEMENTWISE = frozenset(
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh div "
+    "eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg "
+    "nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan "
+    "tanh xor".split()
+)
+_REDUCTIONS = frozenset("argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum".split())
+_ALONG_ONE_AXIS = frozenset("cumlogsumexp cummax cummin cumprod cumsum".split())
+_CALLS = frozenset("jit pjit closed_call custom_jvp_call custom_vjp_call".split())
+# What a sum over sequences may go through and still be the sum of what each tile gives.
+_LINEAR = frozenset(
+    "add add_any broadcast_in_dim concatenate convert_element_type div dot_general jit mul neg pad pjit reduce_sum "
+    "reshape select_n slice squeeze sub transpose".split()
+)
+
+
+class _Axes(NamedTuple):
+    """Of an array: whether its first axis is that of sequences, its last that of units, and whether it is their sum."""
+
+    sequences: bool = False
+    units: bool = False
+    summed: bool = False
+
+
+def check_sequences_apart(update: Callable, pointwise, carry, u, v) -> None:
+    """UnsupportedBackend unless no sequence depends on another. Arguments (sequences, hidden), or shapes of such.
+
+    Pointwise parameters with as many rows as there are sequences are one for each of them; others are shared.
+    """
+    _follow(update, pointwise, carry, u, v)
+
+
+def are_units_apart(update: Callable, pointwise, carry, u, v) -> bool:
+    """Whether moreover no unit depends on another, so that `update` runs on a group of them; u as wide as the group."""
+    try:
+        return _follow(update, pointwise, carry, u, v)
+    except (UnsupportedBackend, TypeError, ValueError):  # an update that names the whole width fails on a part of it
+        return False
+
+
+def _follow(update: Callable, pointwise, carry, u, v) -> bool:
+    """Whether units stay apart, in the new carry and in all cotangents."""
+    rows = jax.tree.leaves(carry)[0].shape[0]
+    width = jax.tree.leaves(carry)[0].shape[-1]
+
+    def both(pointwise, carry, u, v):
+        after, pullback = jax.vjp(update, pointwise, carry, u, v)
+        return pullback(after), after
+
+    closed, (cotangents, _) = jax.make_jaxpr(both, return_shape=True)(pointwise, carry, u, v)
+    axes = [_Axes(len(x.shape) == 2 and x.shape[0] == rows, x.shape[-1:] == (width,)) for x in closed.in_avals]
+    results = _evaluate(closed, axes, rows)
+    shared = len(jax.tree.leaves(cotangents[0]))
+    if any(found.summed for found in results[shared:]):
+        raise UnsupportedBackend("its kernels take sequences tile by tile, and a sum over them enters the next state")
+    wide = [found for found, out in zip(results, closed.out_avals, strict=True) if out.shape[-1:] == (width,)]
+    return all(found.units for found in wide)
+
+
+def _evaluate(closed, arguments: list[_Axes], rows: int) -> list[_Axes]:
+    if any(jnp.ndim(const) for const in closed.consts):
+        raise UnsupportedBackend(
+            "its kernels hold no constant arrays, and its update reads one; make it a pointwise parameter"
+        )
+    jaxpr = closed.jaxpr
+    known: dict[Any, _Axes] = dict.fromkeys(jaxpr.constvars, _Axes())
+    known |= dict(zip(jaxpr.invars, arguments, strict=True))
+
+    def axes(variable) -> _Axes:
+        return _Axes() if isinstance(variable, Literal) else known[variable]
+
+    for equation in jaxpr.eqns:
+        inputs = [axes(v) for v in equation.invars]
+        name = equation.primitive.name
+        if name in _CALLS:
+            inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
+            found = _evaluate(inner, inputs, rows)
+        else:
+            found = [_one(equation, inputs, rows)] * len(equation.outvars)
+        if any(x.summed for x in inputs) and (name not in _LINEAR or any(x.sequences for x in found)):
+            raise _meets(name)
+        known.update(zip(equation.outvars, found, strict=True))
+    return [axes(v) for v in jaxpr.outvars]
+
+
+def _meets(name: str) -> UnsupportedBackend:
+    return UnsupportedBackend(
+        f"its kernels take sequences tile by tile, and they may meet in the `{name}` of its update or of its gradient"
+    )
+
+
+def _one(equation, inputs: list[_Axes], rows: int) -> _Axes:
+    name, params = equation.primitive.name, equation.params
+    shapes = [v.aval.shape for v in equation.invars]
+    shape = equation.outvars[0].aval.shape
+    sequences, summed = any(x.sequences for x in inputs), any(x.summed for x in inputs)
+    if name in _ELEMENTWISE:
+        arrays = [x for x, s in zip(inputs, shapes, strict=True) if s]
+        return _Axes(sequences, all(x.units for x in arrays), summed)
+    if name == "broadcast_in_dim":
+        dimensions = params["broadcast_dimensions"]
+        if inputs[0].sequences and dimensions[0] != 0:
+            raise _meets(name)
+        last = dimensions[-1:] == (len(shape) - 1,) and shapes[0][-1:] == shape[-1:]
+        units = inputs[0].units and last or not shapes[0]
+        return _Axes(sequences or bool(shape) and shape[0] == rows, units, summed)
+    if name in _REDUCTIONS:
+        kept = len(shapes[0]) - 1 not in params["axes"]
+        if sequences and 0 in params["axes"]:
+            if name != "reduce_sum":
+                raise _meets(name)
+            return _Axes(False, inputs[0].units and kept, True)
+        return _Axes(sequences, inputs[0].units and kept, summed)
+    if not sequences:
+        return _Axes(summed=summed)
+    if shape[:1] == (rows,) and inputs[0].sequences and not any(x.sequences for x in inputs[1:]):
+        if name == "slice" and params["start_indices"][0] == 0 and (params["strides"] or (1,))[0] == 1:
+            return _Axes(True)
+        contracted = params["dimension_numbers"] if name == "dot_general" else None
+        if contracted and 0 not in contracted[0][0] and not contracted[1][0]:
+            return _Axes(True)
+        if name in _ALONG_ONE_AXIS and params["axis"] != 0:
+            return _Axes(True)
+        if name in ("reshape", "squeeze", "expand_dims"):
+            return _Axes(True)
+    if name in ("concatenate", "split") and params.get("dimension", params.get("axis")) != 0:
+        return _Axes(True)
+    raise _meets(name)

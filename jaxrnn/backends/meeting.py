@@ -13,10 +13,12 @@ from jax.extend.core import Literal
 
 from jaxrnn.errors import UnsupportedBackend
 
+# As of JAX 0.10.2 to 0.12.0; an operation that is not here is refused, not guessed at.
 _ELEMENTWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh div "
-    "eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg "
-    "nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan "
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp "
+    "convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow "
+    "is_finite le lgamma log log1p log2 logistic lt max min mul ne neg nextafter not one_minus_square or "
+    "polynomial pow reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan "
     "tanh xor".split()
 )
 _REDUCTIONS = frozenset("argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum".split())

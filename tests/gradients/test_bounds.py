@@ -99,7 +99,7 @@ def normalised(x):
 
 def test_errors(without_type_checks):
     for recurrent, slope, lags, words in [
-        (jnp.ones(3), 1.0, (1,), "`recurrent` must be a real matrix, got float64 of shape"),
+        (jnp.ones(3), 1.0, (1,), "`recurrent` must be a real matrix, or blocks .* of one, got float64 of shape"),
         (jnp.eye(2), -1.0, (1,), "`slope` must be a finite number of 0 or more, got -1"),
         (jnp.eye(2), 1.0, (-1,), "`lags` must be one or more whole numbers of at least 0"),
     ]:

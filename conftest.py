@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(config, items):
     variants = collections.defaultdict(list)
     for item in items:
         variants[item.nodeid.partition("[")[0]].append(item)
-    chosen = {item for group in variants.values() for item in group[which % len(group) % of :: min(of, len(group))]}
+    parts = ((group, min(of, len(group))) for group in variants.values())
+    chosen = {item for group, count in parts for item in group[which % count :: count]}
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 

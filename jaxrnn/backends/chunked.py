@@ -14,7 +14,7 @@ from jaxrnn.backends.in_chunks import AnyChunks, InChunks, unroll_in_chunks
 from jaxrnn.backends.linear import run_linear, sequential_scan
 from jaxrnn.backends.plain import PlainChunks
 from jaxrnn.backends.scan import Scan
-from jaxrnn.backends.shared import Weights
+from jaxrnn.backends.shared import Weights, gated_weights
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.numerics import carry_dtype, cast, cast_like
@@ -60,7 +60,7 @@ class ChunkedScan(InChunks):
 
     def sized(self, cell: Cell, xs: PyTree) -> "ChunkedScan":
         """See Backend."""
-        chunk, keep_gates = sizes.with_gradient(cell, xs, self.stretch(_time(xs)))
+        chunk, keep_gates = sizes.with_gradient(cell, xs, self.stretch(Steps(xs).time))
         return dataclasses.replace(
             self,
             chunk=self.chunk or chunk,
@@ -69,7 +69,7 @@ class ChunkedScan(InChunks):
 
     def without_gradient(self, cell: Cell, params, xs: PyTree) -> "ChunkedScan":
         """As `sized`, for a run that is not differentiated."""
-        chunk = self.chunk or sizes.without_gradient(cell, params, xs, self.stretch(_time(xs)))
+        chunk = self.chunk or sizes.without_gradient(cell, params, xs, self.stretch(Steps(xs).time))
         return dataclasses.replace(self, chunk=chunk, keep_gates=False)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
@@ -79,8 +79,7 @@ class ChunkedScan(InChunks):
         if isinstance(cell, LinearCell):
             return _unroll_linear(cell, self.sized(cell, steps.xs), params, carry, steps, reverse)
         if isinstance(cell, GatedCell):
-            pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
-            weights = Weights(params, cell.recurrent(params), pointwise)
+            weights = gated_weights(cell, params, steps)
         else:
             traced = Traced(cell, params, carry, steps)
             if not traced.smooth:  # JAX itself knows how to leave out what has no cotangent
@@ -108,10 +107,6 @@ class ChunkedScan(InChunks):
             summed=read_as_sum(cell, weights, carry, steps),
             transposed=weights.recurrent.T if weights.recurrent.ndim == 2 else None,
         )
-
-
-def _time(xs: PyTree) -> int:
-    return jax.tree.leaves(xs)[0].shape[0]
 
 
 def _unroll_linear(cell: LinearCell, backend: ChunkedScan, params, carry, steps: Steps, reverse: bool):

@@ -80,7 +80,7 @@ class FusedChunks(Chunks):
         def kernel(weights, d_carry, befores, gates, d_outputs, steps):
             rows = Rows(d_carry.h.shape[:-1], self.plan.batch_tile)
             constants = self._constants(weights, rows)
-            found = gated_tpu.backward(
+            d_first, dv, du, d_pointwise = gated_tpu.backward(
                 self._update(weights),
                 constants._replace(recurrent=constants.recurrent.swapaxes(-1, -2)),
                 befores=rows.merge(befores, 1),
@@ -94,9 +94,9 @@ class FusedChunks(Chunks):
                 interpret=self.interpret,
             )
             d_pointwise = jax.tree.map(
-                lambda d, x: rows.part(d) if x.ndim > 1 else d.reshape(x.shape), found.pointwise, weights.pointwise
+                lambda d, x: rows.part(d) if x.ndim > 1 else d.reshape(x.shape), d_pointwise, weights.pointwise
             )
-            return rows.part(found.carry), Adjoints(d_pointwise, rows.part(found.us, 1), rows.part(found.vs, 1))
+            return rows.part(d_first), Adjoints(d_pointwise, rows.part(du, 1), rows.part(dv, 1))
 
         def scan(weights, *streams):
             return Chunks._run_adjoints(replace(self, weights=weights), *streams)

@@ -17,13 +17,13 @@ from jaxrnn.backends.in_chunks import InChunks, unroll_in_chunks
 from jaxrnn.backends.linear import run_linear
 from jaxrnn.backends.meeting import are_units_apart, check_sequences_apart
 from jaxrnn.backends.scan import Scan
-from jaxrnn.backends.shared import Weights, has_plain_output
+from jaxrnn.backends.shared import Weights, gated_weights, has_plain_output
 from jaxrnn.cell import Cell, GatedCell, LinearCell, recurrent_product
 from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.kernels.chips import CHIPS, Chip, chip_at_hand
 from jaxrnn.kernels.grid import LANES
 from jaxrnn.kernels.plan import Plan, Problem, plan
-from jaxrnn.numerics import carry_dtype, cast
+from jaxrnn.numerics import carry_dtype
 
 _ROWS = 7919  # sequences of a tile whose equations are read: a prime, as no other axis should be as long
 
@@ -98,7 +98,7 @@ class Pallas(InChunks):
         """See Backend."""
         if not isinstance(cell, GatedCell) or any(x.size == 0 for x in jax.tree.leaves(xs)):
             return self
-        planned = _abstractly(self, cell, xs, lambda *run: self._plan(_problem(cell, *run), trained=True))
+        planned = _abstractly(cell, xs, lambda *run: self._plan(_problem(cell, *run), trained=True))
         return dataclasses.replace(self, plan=planned)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
@@ -108,8 +108,7 @@ class Pallas(InChunks):
             return Scan().run(cell, params, carry, steps, reverse)
         if isinstance(cell, LinearCell):
             return run_linear(cell, params, carry, steps, reverse, fused_scan(self.chip.memory, self.interpret))
-        pointwise = cast(cell.pointwise(params), carry_dtype(steps.dtype))
-        return unroll_in_chunks(cell, self, reverse, Weights(params, cell.recurrent(params), pointwise), carry, steps)
+        return unroll_in_chunks(cell, self, reverse, gated_weights(cell, params, steps), carry, steps)
 
     def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool) -> FusedChunks:
         """See InChunks: one chunk between checkpoints."""
@@ -168,7 +167,6 @@ def _problem(cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
         batch=carry.h.size // hidden,
         width=width,
         gates=cell.gates,
-        groups=hidden // width,
         apart=cell.gates - sum(read_as_sum(cell, weights, carry, steps)),
         extras=len(extras),
         carries=len(jax.tree.leaves(carry)),
@@ -197,18 +195,21 @@ def _width(units: int, hidden: int) -> int:
     return next((w for w in range(units, hidden, units) if w % LANES == 0 and hidden % w == 0), hidden)
 
 
-def _abstractly(backend: Pallas, cell: GatedCell, xs: PyTree, ask) -> Any:
+def _as_init_makes(cell: GatedCell, key, xs: PyTree) -> tuple[Any, Any, Steps]:
+    """(parameters, carry, steps with all flags) of a run over `xs`."""
+    leaf = jax.tree.leaves(xs)[0]
+    acts = jnp.zeros(leaf.shape[:-1], bool)
+    carry = cell.init_carry(leaf.shape[1:-1], carry_dtype(leaf.dtype))
+    return cell.init(key, leaf.shape[-1], leaf.dtype), carry, Steps(xs, acts, acts)
+
+
+def _abstractly(cell: GatedCell, xs: PyTree, ask) -> Any:
     """What `ask(weights, carry, steps)` answers for parameters as `init` makes them, and all flags."""
     answers = []
 
     def run(key, xs):
-        leaf = jax.tree.leaves(xs)[0]
-        batch, dtype = leaf.shape[1:-1], leaf.dtype
-        params = cell.init(key, leaf.shape[-1], dtype)
-        pointwise = cast(cell.pointwise(params), carry_dtype(dtype))
-        acts = jnp.zeros(leaf.shape[:-1], bool)
-        weights = Weights(params, cell.recurrent(params), pointwise)
-        answers.append(ask(weights, cell.init_carry(batch, carry_dtype(dtype)), Steps(xs, acts, acts)))
+        params, carry, steps = _as_init_makes(cell, key, xs)
+        answers.append(ask(gated_weights(cell, params, steps), carry, steps))
 
     jax.eval_shape(run, jax.random.key(0), xs)
     return answers[0]
@@ -226,7 +227,7 @@ def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, se
     if jax.tree.leaves(xs)[0].size == 0:
         return None
     try:
-        _abstractly(backend, cell, xs, lambda *run: backend._plan(_problem(cell, *run), trained=True))
+        _abstractly(cell, xs, lambda *run: backend._plan(_problem(cell, *run), trained=True))
     except UnsupportedBackend as error:
         return str(error)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError) as error:
@@ -236,18 +237,14 @@ def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, se
 
 def _lowering_error(backend: Pallas, chip: Chip, cell: GatedCell, xs: PyTree) -> str | None:
     """What the lowering of both kernels says of an `update` that holds what they do not know; None if it knows all."""
-    leaf = jax.tree.leaves(xs)[0]
-    key = jax.eval_shape(lambda: jax.random.key(0))
 
-    def both(key, xs, acts):
-        params = cell.init(key, leaf.shape[-1], leaf.dtype)
-        carry = cell.init_carry(leaf.shape[1:-1], carry_dtype(leaf.dtype))
-        value, pullback = jax.vjp(lambda p, c: backend.run(cell, p, c, Steps(xs, acts, acts), False), params, carry)
+    def both(key, xs):
+        params, carry, steps = _as_init_makes(cell, key, xs)
+        value, pullback = jax.vjp(lambda p, c: backend.run(cell, p, c, steps, False), params, carry)
         return value, pullback(value)
 
-    acts = jax.ShapeDtypeStruct(leaf.shape[:-1], bool)
     try:
-        jax.jit(both).trace(key, xs, acts).lower(lowering_platforms=(chip.platform,))
+        jax.jit(both).trace(jax.eval_shape(jax.random.key, 0), xs).lower(lowering_platforms=(chip.platform,))
     except Exception as error:  # noqa: BLE001 - whatever a compiler says of an update that it does not know
         return f"its kernels cannot hold the update of {type(cell).__name__}: {str(error).splitlines()[0]}"
     return None

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, finish, restart
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, GatedCell
 from jaxrnn.numerics import carry_dtype, cast, plus, zero_unless
 
 
@@ -20,6 +20,11 @@ class Weights(NamedTuple):
     params: PyTree
     recurrent: Any
     pointwise: PyTree
+
+
+def gated_weights(cell: GatedCell, params, steps: Steps) -> Weights:
+    """What a gated cell is differentiated by, pointwise parameters in the carry's precision."""
+    return Weights(params, cell.recurrent(params), cast(cell.pointwise(params), carry_dtype(steps.dtype)))
 
 
 class Saved(NamedTuple):

@@ -6,10 +6,10 @@ import jax
 
 
 class Chip(NamedTuple):
-    """An accelerator. `memory`: bytes on the chip that a kernel may use, for one core of a TPU or one block of a GPU.
+    """An accelerator. `memory`: bytes on the chip that a kernel may use, for one core.
 
     `rows`: rows of a matrix that its matrix unit multiplies at once. `kind`: what JAX calls it. `topology`: what the
-    TPU compiler calls a smallest machine of it, to compile for without one; "" where there is no such compiler.
+    TPU compiler calls a smallest machine of it, to compile for without one.
     """
 
     name: str
@@ -17,13 +17,13 @@ class Chip(NamedTuple):
     memory: int
     rows: int
     kind: str
-    topology: str = ""
+    topology: str
 
     def __str__(self):  # noqa: D105
         return self.name
 
 
-# Memory of TPUs: what their compiler, libtpu 0.0.42 to 0.0.52, names when it runs out.
+# Memory of TPUs: what their compiler, libtpu 0.0.52, names when it runs out.
 CHIPS = {
     chip.name: chip
     for chip in (

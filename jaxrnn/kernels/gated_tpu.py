@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
+from jaxrnn.backends.base import restart
+from jaxrnn.backends.shared import through
 from jaxrnn.kernels.grid import Grid, acts, read, write
 from jaxrnn.kernels.plan import Plan
 from jaxrnn.numerics import plus, select, zero_unless
@@ -76,8 +78,7 @@ def forward(
 
         def step(i):
             active, reset = acts(flags, i)
-            before = read(state)
-            before = before if reset is None else select(reset, fresh, before)
+            before = restart(fresh, reset, read(state))
             v = tuple(_product(before.h, constants.recurrent[gate]) for gate in range(gates))
             after = select(active, update(pointwise, before, read(us, i), v), before)
             write(state, after)
@@ -86,21 +87,21 @@ def forward(
         grid.loop(step)
         grid.at_end(lambda: write(last, read(state)))
 
-    def each(spec, tree):
-        return jax.tree.map(spec, tree)
-
     return grid.call(
         kernel,
         in_specs=(
-            each(grid.flags, flags),
-            each(grid.sequence, us),
+            jax.tree.map(grid.flags, flags),
+            jax.tree.map(grid.sequence, us),
             _constant_specs(grid, constants),
-            each(grid.constant, fresh),
-            each(grid.state, carry),
+            jax.tree.map(grid.constant, fresh),
+            jax.tree.map(grid.state, carry),
         ),
-        out_specs=(each(grid.state, carry), each(grid.sequence, kept)),
-        out_shape=(_shapes(carry, jnp.shape), each(lambda d: jax.ShapeDtypeStruct((time, *carry.h.shape), d), kept)),
-        scratch=(each(grid.scratch, carry),),
+        out_specs=(jax.tree.map(grid.state, carry), jax.tree.map(grid.sequence, kept)),
+        out_shape=(
+            _shapes(carry, jnp.shape),
+            jax.tree.map(lambda d: jax.ShapeDtypeStruct((time, *carry.h.shape), d), kept),
+        ),
+        scratch=(jax.tree.map(grid.scratch, carry),),
         limit=plan.limit,
         interpret=interpret,
     )(flags, us, constants, fresh, carry)
@@ -111,15 +112,6 @@ def _constant_specs(grid: Grid, constants: Constants):
         grid.matrices(constants.recurrent),
         jax.tree.map(grid.constant, constants.pointwise),
     )
-
-
-class Adjoints(NamedTuple):
-    """What the backward kernel gives: cotangents of the first carry, v, u where it is not v's, and pointwise."""
-
-    carry: PyTree
-    vs: tuple
-    us: tuple
-    pointwise: PyTree
 
 
 def backward(
@@ -134,8 +126,8 @@ def backward(
     plan: Plan,
     reverse: bool,
     interpret: bool,
-) -> Adjoints:
-    """Adjoints of all steps against the direction of the run.
+) -> tuple[PyTree, tuple, tuple, PyTree]:
+    """Cotangents of the first carry, of v, of u where it is not v's, and of pointwise, step by step against the run.
 
     `vs` are None where `update` reads only u + v, which then stands in `us`; adjoints of such u are not given.
     `d_carries` are the cotangents of the carries after each step, None where there are none.
@@ -158,11 +150,9 @@ def backward(
             d_after = plus(read(state), d_carry)
             _, update_vjp = jax.vjp(update, pointwise, before, u, v)
             share, d_before, du, dv = update_vjp(zero_unless(active, d_after))
-            through = sum(_product(dv[gate], constants.recurrent[gate]) for gate in range(gates))
-            d_before = d_before._replace(h=d_before.h + through)
-            if flags is not None:
-                d_before = jax.tree.map(jnp.add, d_before, zero_unless(~active, d_after))
-                d_before = zero_unless(~reset, d_before)
+            by_product = sum(_product(dv[gate], constants.recurrent[gate]) for gate in range(gates))
+            d_before = d_before._replace(h=d_before.h + by_product)
+            d_before = through(d_before, d_after, active, reset)
             write(state, d_before)
             write(totals, jax.tree.map(jnp.add, read(totals), share))
             write(d_vs, dv, i)
@@ -175,38 +165,35 @@ def backward(
             write(d_first, read(state))
             write(d_pointwise, read(totals))
 
-    def each(spec, tree):
-        return jax.tree.map(spec, tree)
-
     own = _own(us, vs)
-    result = grid.call(
+    d_first, d_vs, d_us, totals = grid.call(
         kernel,
         in_specs=(
-            each(grid.flags, flags),
-            *(each(grid.sequence, tree) for tree in (befores, us, vs, d_carries)),
+            jax.tree.map(grid.flags, flags),
+            *(jax.tree.map(grid.sequence, tree) for tree in (befores, us, vs, d_carries)),
             _constant_specs(grid, constants),
-            each(grid.state, d_last),
+            jax.tree.map(grid.state, d_last),
         ),
-        out_specs=Adjoints(
-            each(grid.state, d_last),
-            each(grid.sequence, us[:gates]),
-            each(grid.sequence, own),
-            each(grid.total, constants.pointwise),
+        out_specs=(
+            jax.tree.map(grid.state, d_last),
+            jax.tree.map(grid.sequence, us[:gates]),
+            jax.tree.map(grid.sequence, own),
+            jax.tree.map(grid.total, constants.pointwise),
         ),
-        out_shape=Adjoints(
+        out_shape=(
             _shapes(d_last, jnp.shape),
             _shapes(us[:gates], jnp.shape, narrow),
             _shapes(own[:gates], jnp.shape, narrow) + _shapes(own[gates:], jnp.shape),
             _shapes(constants.pointwise, grid.total_shape),
         ),
-        scratch=(each(grid.scratch, d_last), each(grid.scratch, constants.pointwise)),
+        scratch=(jax.tree.map(grid.scratch, d_last), jax.tree.map(grid.scratch, constants.pointwise)),
         limit=plan.limit,
         interpret=interpret,
     )(flags, befores, us, vs, d_carries, constants, d_last)
-    pointwise = jax.tree.map(
-        lambda leaf, total: total.sum(0) if leaf.shape[0] == 1 else total, constants.pointwise, result.pointwise
+    d_pointwise = jax.tree.map(
+        lambda leaf, total: total.sum(0) if leaf.shape[0] == 1 else total, constants.pointwise, totals
     )
-    return result._replace(pointwise=pointwise)
+    return d_first, d_vs, d_us, d_pointwise
 
 
 def _own(us: tuple, vs: tuple) -> tuple:

@@ -18,8 +18,7 @@ _LONGEST_CHUNK, _WIDEST_BLOCK = 256, 8 * LANES
 
 def _block(time: int, batch: int, hidden: int) -> tuple[int, int, int]:
     """Steps, sequences and units of a block, whole registers of a chip where an axis is not taken whole."""
-    width = hidden if hidden <= _WIDEST_BLOCK else _WIDEST_BLOCK
-    rows = batch if batch <= SUBLANES else SUBLANES
+    width, rows = min(hidden, _WIDEST_BLOCK), min(batch, SUBLANES)
     step = 4 * round_up(rows, SUBLANES) * round_up(width, LANES)
     return max(1, min(time, _LONGEST_CHUNK, _BLOCK_BYTES // step)), rows, width
 
@@ -52,20 +51,17 @@ def linear_scan(a: Number, b: Number, h0: Number, flags, reverse: bool, memory: 
 
         grid.loop(step)
 
-    def each(spec, tree):
-        return jax.tree.map(spec, tree)
-
     return grid.call(
         kernel,
         in_specs=(
-            each(grid.flags, flags),
-            each(grid.state if constant else grid.sequence, a),
-            each(grid.sequence, b),
-            each(grid.state, h0),
+            jax.tree.map(grid.flags, flags),
+            jax.tree.map(grid.state if constant else grid.sequence, a),
+            jax.tree.map(grid.sequence, b),
+            jax.tree.map(grid.state, h0),
         ),
-        out_specs=(each(grid.sequence, b),),
-        out_shape=(each(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), b),),
-        scratch=(each(grid.scratch, h0),),
+        out_specs=(jax.tree.map(grid.sequence, b),),
+        out_shape=(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), b),),
+        scratch=(jax.tree.map(grid.scratch, h0),),
         limit=memory,
         interpret=interpret,
     )(flags, a, b, h0)[0]

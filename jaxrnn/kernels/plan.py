@@ -7,8 +7,8 @@ from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.kernels.chips import Chip
 from jaxrnn.kernels.grid import LANES, SUBLANES, round_up
 
-# Values of one step that the compiler keeps beside what `memory` counts otherwise, in arrays (rows, width): at most 2.5
-# for each product and projection and 1 more in all kernels compiled, and 6 more for float32 in highest precision.
+# Values of one step that the compiler keeps beside what `memory` counts otherwise, in arrays (rows, width): about 2.5
+# for each product and projection and 1 more, and 6 more for float32 in highest precision; see ROOMY for the rest.
 SPARE_TILES_FLOAT32 = 6
 # The part of the memory that all but the smallest tiles are planned for: the compiler is now and then 0.5% above.
 ROOMY = 0.97
@@ -19,7 +19,7 @@ CHUNKS, SHORT_CHUNKS = (32, 16, 8, 4), (2, 1)
 class Problem(NamedTuple):
     """What the memory of a kernel depends on.
 
-    `time`, `batch`: of the sequences. `groups`: independent parts of the hidden state, each of `width` units. `gates`:
+    `time`, `batch`: of the sequences. `width`: units that meet in a step. `gates`:
     products by the recurrent matrix, of which the projections of `apart` are read apart from them. `extras`: further
     arrays in u. `carries`: arrays in the carry, `outputs` of which have cotangents at every step. `pointwise`: arrays
     of pointwise parameters that all sequences share, and `own_pointwise` of which each has its own. `itemsize`: bytes
@@ -30,7 +30,6 @@ class Problem(NamedTuple):
     batch: int
     width: int
     gates: int
-    groups: int = 1
     apart: int = 0
     extras: int = 0
     carries: int = 1

@@ -36,7 +36,7 @@ from jaxrnn.kernels.plan import Plan, Problem, memory, plan
 from jaxrnn.stochastic import recurrent_dropout, zoneout
 from tests.backends.test_chunked import equations
 from tests.checks import Acts, assert_close, cast, draw_acts, draw_arguments, noise_like, value_and_gradient
-from tests.examples import UserGated, UserHeads, UserLinear, UserNoise, name
+from tests.examples import CELLS, UserGated, UserHeads, UserLinear, UserNoise, name
 
 KERNEL = Pallas(interpret=True)
 SMALL = Plan(batch_tile=4, chunk=16, limit=1 << 24)  # several tiles, and chunks that the steps do not fill
@@ -369,6 +369,13 @@ def test_options_are_checked():
 def test_kernels_lower_for_a_tpu_without_one(chip, cell):
     """With masks, resets and both passes: what the refusal looks at; `make tpu-check` compiles them."""
     assert Pallas(chip).refuses(cell, jax.ShapeDtypeStruct((9, 3, 4), jnp.bfloat16)) is None
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_every_gated_and_linear_cell_has_its_kernel(cell):
+    """What newer versions of JAX name anew must not turn a cell away."""
+    refusal = KERNEL.refuses(cell, cast(draw_arguments(cell).xs, jnp.float32))
+    assert (refusal is None) == isinstance(cell, GatedCell | LinearCell), refusal
 
 
 def test_plans_take_what_the_memory_holds():

@@ -91,6 +91,13 @@ def zero_unless(mask, tree: PyTree) -> PyTree:
     return select(mask, tree, jax.tree.map(lambda x: jnp.zeros((), x.dtype), tree))
 
 
+def zero_where(mask, tree: PyTree) -> PyTree:
+    """The tree where the mask does not hold, zeros elsewhere; None stands for False everywhere."""
+    if mask is None:
+        return tree
+    return select(mask, jax.tree.map(lambda x: jnp.zeros((), x.dtype), tree), tree)
+
+
 def plus(total: PyTree, share: PyTree) -> PyTree:
     """total + share, where None in `share` stands for zeros."""
     if share is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxrnn.backends.chunk import Adjoints, Chunks, Gates
 from jaxrnn.backends.rows import Rows
 from jaxrnn.backends.shared import Weights, has_plain_output
 from jaxrnn.kernels import gated_tpu
-from jaxrnn.kernels.gated_tpu import Constants
+from jaxrnn.kernels.gated import Constants
 from jaxrnn.kernels.plan import Plan
 
 
@@ -39,25 +40,43 @@ def pack(recurrent, gates: int, width: int):
 class FusedChunks(Chunks):
     """Chunks that run in kernels, `plan` for their tiles; `trained`: whether carries are kept for a gradient.
 
-    `width`: units of a group, the parts of the hidden state that do not meet in a step.
+    `platform`: whose kernels. `width`: units of a group, the parts of the hidden state that do not meet in a step; on a
+    GPU one head each, filled up.
     """
 
+    platform: str
     plan: Plan
     width: int
     trained: bool
     interpret: bool
 
+    @property
+    def _kernels(self) -> Any:
+        if self.platform == "tpu":
+            return gated_tpu
+        from jaxrnn.kernels import gated_gpu  # what it imports takes time, which only a GPU repays
+
+        return gated_gpu
+
+    @property
+    def _units(self) -> int:
+        """Of a group before it is filled up."""
+        return self.width if self.platform == "tpu" else self.weights.recurrent.shape[-2]
+
+    def _rows(self, batch_shape: tuple[int, ...]) -> Rows:
+        return Rows(batch_shape, self.plan.batch_tile, (self._units, self.width))
+
     def _run(self, carry, us, steps: Steps):
         """See Chunks."""
 
         def kernel(weights, fresh, carry, us, steps: Steps):
-            rows = Rows(carry.h.shape[:-1], self.plan.batch_tile)
+            rows = self._rows(carry.h.shape[:-1])
             every = self.trained or not has_plain_output(self.cell, carry)
             kept = jax.tree.map(lambda _: jnp.float32 if every else None, carry)
-            end, carries = gated_tpu.forward(
+            end, carries = self._kernels.forward(
                 self._update(weights),
                 self._constants(weights, rows),
-                fresh=jax.tree.map(lambda x: x[None], fresh),
+                fresh=jax.tree.map(lambda x: rows.constant(x[None]), fresh),
                 carry=rows.merge(carry),
                 us=rows.merge(us, 1),
                 flags=rows.flags(steps.time, steps.acting, steps.resets),
@@ -78,11 +97,10 @@ class FusedChunks(Chunks):
         """See Chunks."""
 
         def kernel(weights, d_carry, befores, gates, d_outputs, steps):
-            rows = Rows(d_carry.h.shape[:-1], self.plan.batch_tile)
-            constants = self._constants(weights, rows)
-            d_first, dv, du, d_pointwise = gated_tpu.backward(
+            rows = self._rows(d_carry.h.shape[:-1])
+            d_first, dv, du, d_pointwise = self._kernels.backward(
                 self._update(weights),
-                constants._replace(recurrent=constants.recurrent.swapaxes(-1, -2)),
+                self._constants(weights, rows, adjoint=True),
                 befores=rows.merge(befores, 1),
                 us=rows.merge(gates.us, 1),
                 vs=rows.merge(gates.vs, 1),
@@ -94,7 +112,9 @@ class FusedChunks(Chunks):
                 interpret=self.interpret,
             )
             d_pointwise = jax.tree.map(
-                lambda d, x: rows.part(d) if x.ndim > 1 else d.reshape(x.shape), d_pointwise, weights.pointwise
+                lambda d, x: rows.part(d) if x.ndim > 1 else rows.own_units(d).reshape(x.shape),
+                d_pointwise,
+                weights.pointwise,
             )
             return rows.part(d_first), Adjoints(d_pointwise, rows.part(du, 1), rows.part(dv, 1))
 
@@ -103,13 +123,22 @@ class FusedChunks(Chunks):
 
         return _differentiable(kernel, scan)(self.weights, d_carry, befores, gates, d_outputs, steps)
 
-    def _constants(self, weights: Weights, rows: Rows) -> Constants:
+    def _constants(self, weights: Weights, rows: Rows, adjoint: bool = False) -> Constants:
         """What all steps share; pointwise parameters as arrays of two axes, see _update."""
-        pointwise = jax.tree.map(lambda x: rows.merge(x) if x.ndim > 1 else x.reshape(1, x.size), weights.pointwise)
-        return Constants(pack(weights.recurrent, self.cell.gates, self.width), pointwise)
+        matrices = pack(weights.recurrent, self.cell.gates, self._units)
+        missing, none = (0, self.width - self._units), (0, 0)
+        if self.width > self._units:  # what fills a head up are copies of its last unit, which no unit reads
+            matrices = jnp.pad(matrices, [none, none, missing, none])
+            matrices = jnp.pad(matrices, [none, none, none, missing], mode="edge")
+        pointwise = jax.tree.map(
+            lambda x: rows.merge(x) if x.ndim > 1 else rows.constant(x.reshape(1, x.size)), weights.pointwise
+        )
+        return Constants(matrices.swapaxes(-1, -2) if adjoint else matrices, pointwise)
 
     def _update(self, weights: Weights) -> Callable:
         """The cell's, which takes pointwise parameters in their own shapes."""
+        if self.platform != "tpu":  # there all of them are as full as the states
+            return self.cell.update
         axes = jax.tree.map(lambda x: x.ndim, weights.pointwise)
 
         def update(pointwise, carry, u, v):

@@ -128,8 +128,10 @@ def _one(equation, inputs: list[_Axes], rows: int) -> _Axes:
                 raise _meets(name)
             return _Axes(False, inputs[0].units and kept, True)
         return _Axes(sequences, inputs[0].units and kept, summed)
+    reshaped = name in ("reshape", "squeeze", "expand_dims")
+    units = reshaped and inputs[0].units and shape[-1:] == shapes[0][-1:]
     if not sequences:
-        return _Axes(summed=summed)
+        return _Axes(False, units, summed)
     if shape[:1] == (rows,) and inputs[0].sequences and not any(x.sequences for x in inputs[1:]):
         if name == "slice" and params["start_indices"][0] == 0 and (params["strides"] or (1,))[0] == 1:
             return _Axes(True)
@@ -138,8 +140,8 @@ def _one(equation, inputs: list[_Axes], rows: int) -> _Axes:
             return _Axes(True)
         if name in _ALONG_ONE_AXIS and params["axis"] != 0:
             return _Axes(True)
-        if name in ("reshape", "squeeze", "expand_dims"):
-            return _Axes(True)
+        if reshaped:
+            return _Axes(True, units)
     if name in ("concatenate", "split") and params.get("dimension", params.get("axis")) != 0:
         return _Axes(True)
     raise _meets(name)

@@ -21,8 +21,8 @@ from jaxrnn.backends.shared import Weights, gated_weights, has_plain_output
 from jaxrnn.cell import Cell, GatedCell, LinearCell, recurrent_product
 from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.kernels.chips import CHIPS, Chip, chip_at_hand
-from jaxrnn.kernels.grid import LANES
-from jaxrnn.kernels.plan import Plan, Problem, plan
+from jaxrnn.kernels.grid import LANES, round_up
+from jaxrnn.kernels.plan import UNITS, Plan, Problem, plan
 from jaxrnn.numerics import carry_dtype
 
 _ROWS = 7919  # sequences of a tile whose equations are read: a prime, as no other axis should be as long
@@ -80,10 +80,12 @@ class Pallas(InChunks):
         if self.chip is None:
             chips = ", ".join(f'"{name}"' for name in CHIPS)
             return (
-                f"its kernels are for TPUs, and the first device is {jax.devices()[0].device_kind}; "
+                f"its kernels are for TPUs and Hopper GPUs, and the first device is {jax.devices()[0].device_kind}; "
                 f"`target` of {chips} compiles for another machine, `interpret=True` runs anywhere, slowly"
             )
         leaves, structure = jax.tree.flatten(xs)
+        if self.chip.platform == "cuda" and (reason := _refused_on_gpus(cell, leaves[0].dtype)):
+            return reason
         if leaves[0].dtype not in (jnp.float32, jnp.bfloat16):
             return f"its kernels take float32 and bfloat16, and `xs` is {leaves[0].dtype}"
         if isinstance(cell, LinearCell):
@@ -98,7 +100,7 @@ class Pallas(InChunks):
         """See Backend."""
         if not isinstance(cell, GatedCell) or any(x.size == 0 for x in jax.tree.leaves(xs)):
             return self
-        planned = _abstractly(cell, xs, lambda *run: self._plan(_problem(cell, *run), trained=True))
+        planned = _abstractly(cell, xs, lambda *run: self._plan(_problem(self.chip, cell, *run), trained=True))
         return dataclasses.replace(self, plan=planned)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
@@ -107,13 +109,14 @@ class Pallas(InChunks):
         if steps.time == 0 or carry.h.size == 0:
             return Scan().run(cell, params, carry, steps, reverse)
         if isinstance(cell, LinearCell):
-            return run_linear(cell, params, carry, steps, reverse, fused_scan(self.chip.memory, self.interpret))
+            return run_linear(cell, params, carry, steps, reverse, fused_scan(self.chip, self.interpret))
         return unroll_in_chunks(cell, self, reverse, gated_weights(cell, params, steps), carry, steps)
 
     def chunks(self, cell: Cell, reverse: bool, weights: Weights, carry, steps: Steps, trained: bool) -> FusedChunks:
         """See InChunks: one chunk between checkpoints."""
         assert isinstance(cell, GatedCell)
-        problem = _problem(cell, weights, carry, steps)
+        assert self.chip is not None  # see `refuses`
+        problem = _problem(self.chip, cell, weights, carry, steps)
         return FusedChunks(
             cell=cell,
             length=self.stretch(steps.time),
@@ -124,6 +127,7 @@ class Pallas(InChunks):
             fresh=fresh_carry(cell, steps),
             summed=read_as_sum(cell, weights, carry, steps),
             transposed=None,
+            platform=self.chip.platform,
             plan=self._plan(problem, trained),
             width=problem.width,
             trained=trained,
@@ -135,7 +139,16 @@ class Pallas(InChunks):
         return self.plan or plan(problem, self.chip, trained)
 
 
-def _problem(cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
+def _refused_on_gpus(cell: Cell, dtype) -> str | None:
+    """What its kernels for GPUs cannot do and those for TPUs can."""
+    if jax.__version_info__ < (0, 11):
+        return f"its kernels for GPUs need JAX 0.11 or newer, and this is {jax.__version__}"
+    if isinstance(cell, GatedCell) and dtype != jnp.bfloat16:
+        return f"its kernels of gated cells for GPUs take bfloat16, and `xs` is {dtype}"
+    return None
+
+
+def _problem(chip: Chip, cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
     """What the plan of a kernel depends on; UnsupportedBackend where no kernel is for such shapes."""
     name, hidden, batch = type(cell).__name__, cell.hidden_size, carry.h.shape[:-1]
     first = jax.tree.map(lambda x: x[0], steps)
@@ -157,7 +170,14 @@ def _problem(cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
             )
     check_sequences_apart(cell.update, *_seen_by_update(hidden, hidden, weights.pointwise, carry, u, v))
     width = hidden
-    if weights.recurrent.ndim == 3:
+    if chip.platform == "cuda":
+        part = weights.recurrent.shape[-2]
+        if not are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
+            raise UnsupportedBackend(
+                f"its kernels for GPUs take an update unit by unit, and units of {name} meet in its own"
+            )
+        width = round_up(part, UNITS)
+    elif weights.recurrent.ndim == 3:
         part = _width(weights.recurrent.shape[1], hidden)
         if are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
             width = part
@@ -227,7 +247,7 @@ def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, se
     if jax.tree.leaves(xs)[0].size == 0:
         return None
     try:
-        _abstractly(cell, xs, lambda *run: backend._plan(_problem(cell, *run), trained=True))
+        _abstractly(cell, xs, lambda *run: backend._plan(_problem(chip, cell, *run), trained=True))
     except UnsupportedBackend as error:
         return str(error)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError) as error:

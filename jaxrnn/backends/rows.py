@@ -10,12 +10,16 @@ from jaxrnn.kernels.grid import ACTIVE, RESET
 
 
 class Rows:
-    """All batch axes as one, filled up to whole tiles with copies of the last sequence, and back again."""
+    """All batch axes as one, filled up to whole tiles with copies of the last sequence, and back again.
 
-    def __init__(self, batch_shape: tuple[int, ...], tile: int):
-        """`tile`: sequences of which there has to be a multiple."""
+    So is every head, with copies of its last unit. Zeros would be states that the cell may never see, and its
+    derivative at one of them could be infinite.
+    """
+
+    def __init__(self, batch_shape: tuple[int, ...], tile: int, head: tuple[int, int] = (1, 1)):
+        """`tile`: sequences of which there has to be a multiple; `head`: units of one, before and after filling up."""
         self.batch_shape, self.count = batch_shape, math.prod(batch_shape)
-        self.missing = -self.count % tile
+        self.missing, self.head = -self.count % tile, head
 
     def merge(self, tree: PyTree, axis: int = 0, zeros: bool = False) -> PyTree:
         """Cotangents are filled up with zeros: what fills up has no share in any gradient."""
@@ -23,15 +27,35 @@ class Rows:
         def leaf(x):
             x = x.reshape(*x.shape[:axis], self.count, x.shape[-1])
             widths = [(0, 0)] * axis + [(0, self.missing), (0, 0)]
-            return jnp.pad(x, widths, mode="constant" if zeros else "edge") if self.missing else x
+            x = jnp.pad(x, widths, mode="constant" if zeros else "edge") if self.missing else x
+            return self._fill_heads(x, zeros)
 
         return jax.tree.map(leaf, tree)
+
+    def constant(self, x):
+        """Of what all sequences share: an array (1, hidden) or, as it is, (1, 1)."""
+        return x if x.shape == (1, 1) else self._fill_heads(x, zeros=False)
+
+    def _fill_heads(self, x, zeros: bool):
+        units, whole = self.head
+        if units == whole:
+            return x
+        heads = x.reshape(*x.shape[:-1], -1, units)
+        widths = [(0, 0)] * (heads.ndim - 1) + [(0, whole - units)]
+        return jnp.pad(heads, widths, mode="constant" if zeros else "edge").reshape(*x.shape[:-1], -1)
+
+    def own_units(self, x):
+        """An array without what heads were filled up with."""
+        units, whole = self.head
+        if units == whole or x.shape == (1, 1):
+            return x
+        return x.reshape(*x.shape[:-1], -1, whole)[..., :units].reshape(*x.shape[:-1], -1)
 
     def part(self, tree: PyTree, axis: int = 0) -> PyTree:
         """Undoes `merge`."""
 
         def leaf(x):
-            x = x[:, : self.count] if axis else x[: self.count]
+            x = self.own_units(x[:, : self.count] if axis else x[: self.count])
             return x.reshape(*x.shape[:axis], *self.batch_shape, x.shape[-1])
 
         return jax.tree.map(leaf, tree)
@@ -49,4 +73,5 @@ class Rows:
             return jnp.where(jnp.broadcast_to(spread, shape), bit, 0)
 
         bits = everywhere(active, ACTIVE, True) | everywhere(resets, RESET, False)
-        return self.merge(bits.astype(jnp.int32)[..., None], 1)
+        bits = bits.astype(jnp.int32).reshape(time, self.count, 1)
+        return jnp.pad(bits, [(0, 0), (0, self.missing), (0, 0)], mode="edge") if self.missing else bits

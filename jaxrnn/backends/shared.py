@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, finish, restart
 from jaxrnn.cell import Cell, GatedCell
-from jaxrnn.numerics import carry_dtype, cast, plus, zero_unless
+from jaxrnn.numerics import carry_dtype, cast, plus, zero_where
 
 
 class Weights(NamedTuple):
@@ -74,5 +74,5 @@ def output_adjoint(cell: Cell, params, carries, us, steps: Steps, d_ys):
 def through(d_before, d_after, active, reset):
     """The cotangent of the carry before a step: past it where it does not act, none where the carry starts afresh."""
     if active is not None:
-        d_before = plus(d_before, zero_unless(~active, d_after))
-    return d_before if reset is None else zero_unless(~reset, d_before)
+        d_before = plus(d_before, zero_where(active, d_after))
+    return zero_where(reset, d_before)

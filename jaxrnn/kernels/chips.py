@@ -6,10 +6,11 @@ import jax
 
 
 class Chip(NamedTuple):
-    """An accelerator. `memory`: bytes on the chip that a kernel may use, for one core.
+    """An accelerator. `memory`: bytes on the chip that a kernel may use, for one core of a TPU or one block of a GPU.
 
-    `rows`: rows of a matrix that its matrix unit multiplies at once. `kind`: what JAX calls it. `topology`: what the
-    TPU compiler calls a smallest machine of it, to compile for without one.
+    `platform`: what JAX lowers for. `rows`: sequences that its matrix unit multiplies at once. `kind`: what JAX calls
+    it, or how that begins. `topology`: what the TPU compiler calls a smallest machine of it, to compile for without
+    one; None for a GPU.
     """
 
     name: str
@@ -17,13 +18,13 @@ class Chip(NamedTuple):
     memory: int
     rows: int
     kind: str
-    topology: str
+    topology: str | None = None
 
     def __str__(self):  # noqa: D105
         return self.name
 
 
-# Memory of TPUs: what their compiler, libtpu 0.0.52, names when it runs out.
+# Memory of TPUs: what their compiler, libtpu 0.0.52, names when it runs out; of Hopper GPUs: what a block may have.
 CHIPS = {
     chip.name: chip
     for chip in (
@@ -32,6 +33,8 @@ CHIPS = {
         Chip("v5p", "tpu", (64 << 20) - (64 << 10), 128, "TPU v5", "v5p:2x2x1"),
         Chip("v6e", "tpu", (128 << 20) - (64 << 10), 256, "TPU v6 lite", "v6e:2x2"),
         Chip("7x", "tpu", (64 << 20) - (64 << 10), 256, "TPU7x", "tpu7x:2x2x1"),
+        Chip("h100", "cuda", 227 << 10, 16, "NVIDIA H100"),
+        Chip("h200", "cuda", 227 << 10, 16, "NVIDIA H200"),
     )
 }
 
@@ -39,4 +42,5 @@ CHIPS = {
 def chip_at_hand() -> Chip | None:
     """The chip of the first device; None where kernels know none such."""
     kind = jax.devices()[0].device_kind
-    return next((chip for chip in CHIPS.values() if chip.kind == kind), None)
+    names = kind, " ".join(kind.split()[:2])  # a GPU's goes on with its memory or its socket
+    return next((chip for name in names for chip in CHIPS.values() if chip.kind == name), None)

@@ -5,7 +5,7 @@ in the chip's memory for all steps, the carry in scratch; projections, carries a
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +14,10 @@ from jaxtyping import PyTree
 
 from jaxrnn.backends.base import restart
 from jaxrnn.backends.shared import through
+from jaxrnn.kernels.gated import Constants, only, own
 from jaxrnn.kernels.grid import Grid, acts, read, write
 from jaxrnn.kernels.plan import Plan
 from jaxrnn.numerics import plus, select, zero_unless
-
-
-class Constants(NamedTuple):
-    """What is the same at every step.
-
-    `recurrent` (groups, gates, width, width), each matrix as h is multiplied by it, forward, or its adjoint, backward.
-    `pointwise`: leaves (1, hidden) or (1, 1), or (batch, hidden) where each sequence has its own.
-    """
-
-    recurrent: Any
-    pointwise: PyTree
 
 
 def _product(x, matrix):
@@ -82,7 +72,7 @@ def forward(
             v = tuple(_product(before.h, constants.recurrent[gate]) for gate in range(gates))
             after = select(active, update(pointwise, before, read(us, i), v), before)
             write(state, after)
-            write(carries, _only(kept, after), i)
+            write(carries, only(kept, after), i)
 
         grid.loop(step)
         grid.at_end(lambda: write(last, read(state)))
@@ -156,7 +146,7 @@ def backward(
             write(state, d_before)
             write(totals, jax.tree.map(jnp.add, read(totals), share))
             write(d_vs, dv, i)
-            write(d_us, _own(du, vs), i)
+            write(d_us, own(du, vs), i)
 
         grid.loop(step)
 
@@ -165,7 +155,7 @@ def backward(
             write(d_first, read(state))
             write(d_pointwise, read(totals))
 
-    own = _own(us, vs)
+    owned = own(us, vs)
     d_first, d_vs, d_us, totals = grid.call(
         kernel,
         in_specs=(
@@ -177,13 +167,13 @@ def backward(
         out_specs=(
             jax.tree.map(grid.state, d_last),
             jax.tree.map(grid.sequence, us[:gates]),
-            jax.tree.map(grid.sequence, own),
+            jax.tree.map(grid.sequence, owned),
             jax.tree.map(grid.total, constants.pointwise),
         ),
         out_shape=(
             _shapes(d_last, jnp.shape),
             _shapes(us[:gates], jnp.shape, narrow),
-            _shapes(own[:gates], jnp.shape, narrow) + _shapes(own[gates:], jnp.shape),
+            _shapes(owned[:gates], jnp.shape, narrow) + _shapes(owned[gates:], jnp.shape),
             _shapes(constants.pointwise, grid.total_shape),
         ),
         scratch=(jax.tree.map(grid.scratch, d_last), jax.tree.map(grid.scratch, constants.pointwise)),
@@ -194,12 +184,3 @@ def backward(
         lambda leaf, total: total.sum(0) if leaf.shape[0] == 1 else total, constants.pointwise, totals
     )
     return d_first, d_vs, d_us, d_pointwise
-
-
-def _own(us: tuple, vs: tuple) -> tuple:
-    """us with None for each gate whose adjoint is that of v."""
-    return tuple(None if v is None else u for u, v in zip(us, vs, strict=False)) + us[len(vs) :]
-
-
-def _only(kept: PyTree, tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda k, x: None if k is None else x, kept, tree, is_leaf=lambda k: k is None)

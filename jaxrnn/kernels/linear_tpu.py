@@ -1,16 +1,12 @@
-"""h_t = a_t * h_{t-1} + b_t, elementwise, as one TPU kernel; h stays on the chip, a and b stream past.
-
-A number is a tuple of its parts, (real,) or (real, imaginary): kernels know no complex numbers.
-"""
+"""h_t = a_t * h_{t-1} + b_t, elementwise, as one TPU kernel; h stays on the chip, a and b stream past."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from jaxrnn.kernels.grid import LANES, SUBLANES, Grid, acts, read, round_up, write
-from jaxrnn.numerics import zero_unless
+from jaxrnn.kernels.linear import Number, times
+from jaxrnn.numerics import zero_where
 
-Number = tuple[Array, ...]
 # Of one array in one block: three of them, held twice, are far below the memory of any chip, and long enough streams.
 _BLOCK_BYTES = 1 << 19
 _LONGEST_CHUNK, _WIDEST_BLOCK = 256, 8 * LANES
@@ -21,12 +17,6 @@ def _block(time: int, batch: int, hidden: int) -> tuple[int, int, int]:
     width, rows = min(hidden, _WIDEST_BLOCK), min(batch, SUBLANES)
     step = 4 * round_up(rows, SUBLANES) * round_up(width, LANES)
     return max(1, min(time, _LONGEST_CHUNK, _BLOCK_BYTES // step)), rows, width
-
-
-def _times(a: Number, b: Number) -> Number:
-    if len(a) == 1:
-        return (a[0] * b[0],)
-    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
 def linear_scan(a: Number, b: Number, h0: Number, flags, reverse: bool, memory: int, interpret: bool) -> Number:
@@ -44,8 +34,8 @@ def linear_scan(a: Number, b: Number, h0: Number, flags, reverse: bool, memory: 
 
         def step(i):
             _, reset = acts(flags, i)
-            before = read(state) if reset is None else zero_unless(~reset, read(state))
-            h = jax.tree.map(jnp.add, _times(read(a) if constant else read(a, i), before), read(b, i))
+            before = zero_where(reset, read(state))
+            h = jax.tree.map(jnp.add, times(read(a) if constant else read(a, i), before), read(b, i))
             write(state, h)
             write(hs, h, i)
 

@@ -15,6 +15,10 @@ ROOMY = 0.97
 # Steps of a chunk. Beginning one costs about as much as a short step, so a few at least, before more rows are tried.
 CHUNKS, SHORT_CHUNKS = (32, 16, 8, 4), (2, 1)
 
+UNITS = 64  # of a warpgroup of a GPU: rows of its smallest product
+WIDEST_BLOCK = 256  # units of a head on a GPU: beyond it a thread has too few registers
+_BARRIERS = 2048  # bytes of a block's shared memory for barriers and alignment
+
 
 class Problem(NamedTuple):
     """What the memory of a kernel depends on.
@@ -37,6 +41,11 @@ class Problem(NamedTuple):
     pointwise: int = 0
     own_pointwise: int = 0
     itemsize: int = 4
+
+    @property
+    def matrices(self) -> str:
+        """In words."""
+        return f"{self.gates} recurrent matrices of {self.width} x {self.width}"
 
 
 class Plan(NamedTuple):
@@ -75,6 +84,8 @@ def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
 
     `trained`: for a run with its gradient, whose backward kernel is the larger one.
 
+    A GPU's block holds a head and the fewest sequences that its matrix unit takes; there `chunk` is 1.
+
     Raises:
         UnsupportedBackend: not even the smallest tiles fit.
 
@@ -84,6 +95,8 @@ def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
         >>> plan(lstm, CHIPS["v5p"]).batch_tile, plan(lstm, CHIPS["v5p"]).chunk
         (64, 8)
     """
+    if chip.platform == "cuda":
+        return _plan_block(problem, chip)
     least = 32 // problem.itemsize
     counts = range(-(-problem.batch // chip.rows), -(-problem.batch // least) + 1)
     tiles = [problem.batch if n == 1 else round_up(-(-problem.batch // n), least) for n in counts]
@@ -96,7 +109,30 @@ def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
         return Plan(tiles[-1], 1, chip.memory)
     least_bytes = memory(problem, tiles[-1], 1, trained)
     raise UnsupportedBackend(
-        f"{problem.gates} recurrent matrices of {problem.width} x {problem.width} and the smallest tile, "
+        f"{problem.matrices} and the smallest tile, "
         f"{tiles[-1]} sequences and one step, take {least_bytes / 2**20:.1f} MiB of on-chip memory "
         f"{'with a gradient' if trained else 'without a gradient'}, and {chip} has {chip.memory / 2**20:.1f}"
     )
+
+
+def block_memory(problem: Problem, batch_tile: int) -> int:
+    """Bytes of shared memory of the larger kernel for a GPU.
+
+        2 gates w^2 + b w max(2 * 2 + 2 * 4 carries, 2 * 2 (gates + apart))
+
+    with 16-bit matrices of w units and, for b sequences in two steps each, h and the carries forward, or the adjoints
+    of products and projections backward.
+    """
+    streams = max(4 + 8 * problem.carries, 4 * (problem.gates + problem.apart))
+    return 2 * problem.gates * problem.width**2 + batch_tile * problem.width * streams + _BARRIERS
+
+
+def _plan_block(problem: Problem, chip: Chip) -> Plan:
+    needed = block_memory(problem, chip.rows)
+    if problem.width > WIDEST_BLOCK or needed > chip.memory:
+        raise UnsupportedBackend(
+            f"{problem.matrices} and {chip.rows} sequences take {needed / 1024:.0f} KiB of the shared memory of a "
+            f"block, and {chip} has {chip.memory / 1024:.0f} for heads of at most {WIDEST_BLOCK} units; "
+            f"smaller `heads` fit"
+        )
+    return Plan(chip.rows, 1, chip.memory)

@@ -1,0 +1,236 @@
+"""How a kernel for NVIDIA GPUs walks over a sequence: a thread block holds one head for a few sequences.
+
+A warpgroup, four warps that share a matrix unit's product, holds 64 units. Its arrays lie (units, sequences) in the
+registers, since a product has 64 rows at least and the sequences of a block are few.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jax.extend.core import Literal
+from jaxtyping import PyTree
+
+from jaxrnn.kernels.grid import ACTIVE, RESET
+from jaxrnn.kernels.plan import UNITS
+
+# Registers lie so that two neighbouring units are one access of memory, whose last axis is that of units.
+_LAYOUT = plgpu.Layout.WGMMA_TRANSPOSED
+
+
+def _shared(shape: tuple[int, ...], dtype) -> Any:
+    """Shared memory in the pattern that spreads neighbours in either axis over its banks."""
+    lane = plgpu.TilingTransform((8, 128 // jnp.dtype(dtype).itemsize))
+    return plgpu.SMEM(shape, dtype, transforms=(lane, plgpu.SwizzleTransform(128)))
+
+
+class Block(NamedTuple):
+    """The work of one thread block: `width` units, a multiple of UNITS, and `batch_tile` sequences."""
+
+    width: int
+    batch_tile: int
+
+    @property
+    def warpgroups(self) -> int:
+        """Of the block, each with UNITS units."""
+        return self.width // UNITS
+
+    def matrices(self, count: int) -> Any:
+        """Shared memory for matrices of the block, in parts (UNITS, UNITS); see `parts`."""
+        return _shared((count * self.warpgroups**2, UNITS, UNITS), jnp.bfloat16)
+
+    def arrays(self, count: int, dtype=jnp.bfloat16) -> Any:
+        """Shared memory for arrays (batch_tile, width) of two steps, in parts for each warpgroup."""
+        return _shared((2, count, self.warpgroups, self.batch_tile, UNITS), dtype)
+
+    def barrier(self) -> Any:
+        """At which all warpgroups meet."""
+        return plgpu.Barrier(num_arrivals=self.warpgroups)
+
+    def parts(self, matrices):
+        """Matrices (groups, gates, width, width) as x is multiplied by them, transposed and cut up for `product`."""
+        groups, gates = matrices.shape[:2]
+        cut = matrices.swapaxes(-1, -2).reshape(groups, gates, self.warpgroups, UNITS, self.warpgroups, UNITS)
+        return cut.swapaxes(3, 4).reshape(groups, -1, UNITS, UNITS)
+
+    def call(self, kernel: Callable, inputs: PyTree, outputs: PyTree, scratch: dict[str, Any], interpret: bool):
+        """What `kernel(place, inputs, outputs, **scratch)` writes, for every head and tile of sequences.
+
+        `inputs` as arrays, `outputs` as shapes; the kernel sees references. All end in (batch, hidden).
+        """
+        leaves, tree = jax.tree.flatten(inputs)
+        shapes, out_tree = jax.tree.flatten(outputs)
+        batch, hidden = shapes[0].shape[-2:]
+
+        def body(*refs, **scratch):
+            group, tile, index = (lax.axis_index(name) for name in ("group", "tile", "warpgroup"))
+            unit = group * self.width + index * UNITS
+            place = Place(self, group, index, unit, tile * self.batch_tile)
+            ins, outs = refs[: len(leaves)], refs[len(leaves) :]
+            kernel(place, jax.tree.unflatten(tree, ins), jax.tree.unflatten(out_tree, outs), **scratch)
+
+        run = plgpu.kernel(
+            body,
+            out_type=shapes,
+            scratch_types=scratch,
+            grid=(hidden // self.width, batch // self.batch_tile),
+            grid_names=("group", "tile"),
+            num_threads=self.warpgroups,
+            thread_name="warpgroup",
+            compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
+        )
+        with interpreted(interpret):
+            return jax.tree.unflatten(out_tree, run(*leaves))
+
+
+class Place(NamedTuple):
+    """Where a warpgroup stands: its block's head, its number in the block, its first unit and sequence."""
+
+    block: Block
+    group: Any
+    index: Any
+    unit: Any
+    sequence: Any
+
+    def _part(self, ref, at: tuple):
+        place = (*at, pl.ds(self.sequence, self.block.batch_tile), pl.ds(self.unit, UNITS))
+        return ref.at[place].transpose((1, 0))
+
+    def read(self, refs: PyTree, *at) -> PyTree:
+        """Of arrays (batch, hidden), or what stands there of longer ones, this warpgroup's part."""
+        return jax.tree.map(lambda ref: plgpu.load(self._part(ref, at), layout=_LAYOUT, optimized=False), refs)
+
+    def write(self, refs: PyTree, values: PyTree, *at) -> None:
+        """The reverse of `read`."""
+
+        def one(ref, value):
+            self._part(ref, at)[...] = value
+
+        jax.tree.map(one, refs, values)
+
+    def constants(self, refs: PyTree) -> PyTree:
+        """Of arrays (1, hidden) that all sequences share, and of (batch, hidden), as full arrays."""
+
+        def one(ref):
+            if ref.shape[0] != 1:
+                return self.read(ref)
+            part = ref.at[0, pl.ds(self.unit, UNITS)]
+            return lax.broadcast_in_dim(
+                plgpu.load(part, layout=_LAYOUT.reduce(1), optimized=False), (UNITS, self.block.batch_tile), (0,)
+            )
+
+        return jax.tree.map(one, refs)
+
+    def flags(self, ref, t) -> Any:
+        """Of flags (time, batch) those of a step, as a full array; None where there are none."""
+        if ref is None:
+            return None
+        part = ref.at[t, pl.ds(self.sequence, self.block.batch_tile)]
+        flags = plgpu.load(part, layout=_LAYOUT.reduce(0), optimized=False)
+        return lax.broadcast_in_dim(flags, (UNITS, self.block.batch_tile), (1,))
+
+    def hold(self, ref, matrices, barrier) -> None:
+        """Brings the matrices of this head, cut up by `Block.parts`, to shared memory."""
+
+        @pl.when(self.index == 0)
+        def _():
+            plgpu.copy_gmem_to_smem(ref.at[self.group], matrices, barrier)
+
+        plgpu.barrier_wait(barrier)
+
+    def put(self, shared, values: PyTree) -> None:
+        """This warpgroup's part of arrays of a step, in shared memory; visible to all after `meet`."""
+        for number, value in enumerate(jax.tree.leaves(values)):
+            shared.at[number, self.index].transpose((1, 0))[...] = value.astype(shared.dtype)
+
+    def meet(self, barrier) -> None:
+        """Waits until all warpgroups have put their parts."""
+        plgpu.commit_smem()
+        if self.block.warpgroups > 1:
+            plgpu.barrier_arrive(barrier)
+            plgpu.barrier_wait(barrier)
+
+    def products(self, terms: list[list[tuple[int, Any]]], matrices) -> tuple:
+        """Sums of products matrix @ operand, float32, one for each list of (number of a matrix, operand)."""
+        wide = range(self.block.warpgroups)
+
+        def multiply(*sums):
+            for total, pairs in zip(sums, terms, strict=True):
+                for gate, operand in pairs:
+                    row = (gate * self.block.warpgroups + self.index) * self.block.warpgroups
+                    for k in wide:
+                        plgpu.wgmma(total, matrices.at[row + k], operand.at[k].transpose((1, 0)))
+            plgpu.wgmma_wait(0)
+            return tuple(total[...] for total in sums)
+
+        shape = plgpu.ACC((UNITS, self.block.batch_tile), jnp.float32)
+        return tuple(laid_out(x) for x in pl.run_scoped(multiply, *[shape] * len(terms)))
+
+    def send(self, shared, refs: PyTree, t) -> None:
+        """Copies this warpgroup's part of what was put to arrays (time, batch, hidden); see `wait_sent`."""
+        leaves = jax.tree.leaves(refs)
+        for number, ref in enumerate(leaves):
+            part = ref.at[t, pl.ds(self.sequence, self.block.batch_tile), pl.ds(self.unit, UNITS)]
+            plgpu.copy_smem_to_gmem(shared.at[number, self.index], part, commit_group=number == len(leaves) - 1)
+
+
+def wait_sent(pending: int) -> None:
+    """Until no more than `pending` of the last `send`s are still reading shared memory; 0: until all have arrived."""
+    plgpu.wait_smem_to_gmem(pending, wait_read_only=pending > 0)
+
+
+def laid_out(tree: PyTree) -> PyTree:
+    """Arrays as the registers of a warpgroup hold them."""
+    return jax.tree.map(lambda x: plgpu.layout_cast(x, _LAYOUT), tree)
+
+
+def acts(flags) -> tuple:
+    """(active, reset) of a step; None where no step has a flag."""
+    return (None, None) if flags is None else (flags & ACTIVE != 0, flags & RESET != 0)
+
+
+def lowered(function: Callable) -> Callable:
+    """The function in the operations that GPU kernels know: they have no `add_any`, which derivatives add by."""
+
+    def run(*args):
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
+        return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(closed, jax.tree.leaves(args)))
+
+    return run
+
+
+def _evaluate(closed, args: list) -> list:
+    jaxpr = closed.jaxpr
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    known |= dict(zip(jaxpr.invars, args, strict=True))
+
+    def value(variable):
+        return variable.val if isinstance(variable, Literal) else known[variable]
+
+    for equation in jaxpr.eqns:
+        inputs, name = [value(v) for v in equation.invars], equation.primitive.name
+        if name == "add_any":
+            results = [lax.add(*inputs)]
+        elif name in ("jit", "pjit"):
+            results = _evaluate(equation.params["jaxpr"], inputs)
+        else:
+            results = equation.primitive.bind(*inputs, **equation.params)
+            results = results if equation.primitive.multiple_results else [results]
+        known.update(zip(equation.outvars, results, strict=True))
+    return [value(v) for v in jaxpr.outvars]
+
+
+def interpreted(interpret: bool) -> contextlib.AbstractContextManager:
+    """The context to trace a kernel in: where `interpret` holds, for any device, slowly."""
+    if not interpret:
+        return contextlib.nullcontext()
+    if hasattr(plgpu, "force_gpu_interpret_mode"):
+        return plgpu.force_gpu_interpret_mode(plgpu.InterpretGPUParams())
+    from jax._src.pallas.mosaic_gpu.interpret import params  # before JAX 0.12 it has no public name
+
+    return params.force_gpu_interpret_mode(params.InterpretGPUParams())

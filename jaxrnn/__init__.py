@@ -7,6 +7,7 @@ from jaxrnn import initializers as initializers
 from jaxrnn.backends import Associative as Associative
 from jaxrnn.backends import Backend as Backend
 from jaxrnn.backends import ChunkedScan as ChunkedScan
+from jaxrnn.backends import CuDNN as CuDNN
 from jaxrnn.backends import Pallas as Pallas
 from jaxrnn.backends import Scan as Scan
 from jaxrnn.cell import Cell as Cell

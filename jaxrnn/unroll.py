@@ -68,7 +68,7 @@ def explain(cell, xs: PyTree, *, backend=None) -> Explanation:
     return Explanation(cell, chosen.sized(cell, xs), refused)
 
 
-def _choose(cell, xs: PyTree, backend) -> tuple[Backend, tuple[tuple[Backend, str], ...]]:
+def _choose(cell, xs: PyTree, backend, **flags: bool) -> tuple[Backend, tuple[tuple[Backend, str], ...]]:
     """The backend, and what refused before it; what it raises of `backend` is told at `explain`."""
     if backend is not None:
         if not isinstance(backend, Backend):
@@ -76,7 +76,7 @@ def _choose(cell, xs: PyTree, backend) -> tuple[Backend, tuple[tuple[Backend, st
                 f"`backend` must be a backend such as jaxrnn.Scan() or jaxrnn.ChunkedScan(), got {backend!r}. "
                 "Leave it None to take the best one."
             )
-        reason = backend.refuses(cell, xs)
+        reason = _refusal(backend, cell, xs, flags)
         if reason is not None:
             raise UnsupportedBackend(
                 f"`backend` {backend} cannot run {cell}: {reason}. "
@@ -85,11 +85,15 @@ def _choose(cell, xs: PyTree, backend) -> tuple[Backend, tuple[tuple[Backend, st
         return backend, ()
     refused = []
     for candidate in best_first():
-        reason = candidate.refuses(cell, xs)
+        reason = _refusal(candidate, cell, xs, flags)
         if reason is None:
             return candidate, tuple(refused)
         refused.append((candidate, reason))
     raise AssertionError("Scan() refuses nothing")
+
+
+def _refusal(backend: Backend, cell: Cell, xs: PyTree, flags: dict[str, bool]) -> str | None:
+    return backend.refuses(cell, xs) or (backend.refuses_flags(**flags) if flags else None)
 
 
 def unroll(
@@ -161,7 +165,7 @@ def unroll(
         carry = cell.init_carry(batch_shape, carry_dtype(dtype))
     else:
         validation.check_carry(cell, carry, batch_shape, dtype)
-    backend, _ = _choose(cell, xs, backend)
+    backend, _ = _choose(cell, xs, backend, mask=mask is not None, resets=resets is not None)
     return _unroll(cell, backend, bool(reverse), params, xs, carry, lengths, mask, resets)
 
 

@@ -36,11 +36,11 @@ def _linear_scan(
     return lax.associative_scan(_compose, (a, b, resets), reverse=reverse)[1]
 
 
-_parallel_scan = with_adjoint(_linear_scan)
+parallel_scan = with_adjoint(_linear_scan)
 
 
 def _spread_scan(a, b, h0, resets, reverse: bool):
-    return _parallel_scan(jnp.broadcast_to(a, b.shape), b, h0, resets, reverse)
+    return parallel_scan(jnp.broadcast_to(a, b.shape), b, h0, resets, reverse)
 
 
 @dataclass(frozen=True)

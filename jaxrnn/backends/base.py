@@ -121,6 +121,10 @@ class Backend(abc.ABC):
     def refuses(self, cell: Cell, xs: PyTree) -> str | None:
         """Why this backend cannot run this cell on such inputs, in words; None if it can."""
 
+    def refuses_flags(self, mask: bool, resets: bool) -> str | None:
+        """Why this backend cannot run with a mask or with resets, where such are given; None if it can."""
+        return None
+
     def sized(self, cell: Cell, xs: PyTree) -> "Backend":
         """The same backend with every option that was left open chosen by the sizes of cell and inputs."""
         return self

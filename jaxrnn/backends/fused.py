@@ -12,7 +12,7 @@ from jaxrnn.backends.base import Steps
 from jaxrnn.backends.chunk import Adjoints, Chunks, Gates
 from jaxrnn.backends.rows import Rows
 from jaxrnn.backends.shared import Weights, has_plain_output
-from jaxrnn.kernels import gated_tpu
+from jaxrnn.kernels import gated_gpu, gated_tpu
 from jaxrnn.kernels.gated import Constants
 from jaxrnn.kernels.plan import Plan
 
@@ -52,11 +52,7 @@ class FusedChunks(Chunks):
 
     @property
     def _kernels(self) -> Any:
-        if self.platform == "tpu":
-            return gated_tpu
-        from jaxrnn.kernels import gated_gpu  # what it imports takes time, which only a GPU repays
-
-        return gated_gpu
+        return gated_tpu if self.platform == "tpu" else gated_gpu
 
     @property
     def _units(self) -> int:

@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxrnn.backends.linear import with_adjoint
 from jaxrnn.backends.rows import Rows
-from jaxrnn.kernels import linear_tpu
+from jaxrnn.kernels import linear_gpu, linear_tpu
 from jaxrnn.kernels.chips import Chip
 from jaxrnn.numerics import zero_where
 
@@ -36,8 +36,6 @@ def fused_scan(chip: Chip, interpret: bool) -> Callable:
         return _whole(rows.part(hs, 1))
 
     def scan_on_gpu(a, b, h0, resets, reverse: bool):
-        from jaxrnn.kernels import linear_gpu  # what it imports takes time, which only a GPU repays
-
         constant = a.ndim < b.ndim and resets is None
         a = zero_where(resets, jnp.broadcast_to(a, h0.shape if constant else b.shape))
         flat = lambda x, *time: jax.tree.map(lambda part: part.reshape(*time, -1), _parts(x))  # noqa: E731

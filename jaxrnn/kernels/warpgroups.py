@@ -5,6 +5,7 @@ registers, since a product has 64 rows at least and the sequences of a block are
 """
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -229,8 +230,7 @@ def interpreted(interpret: bool) -> contextlib.AbstractContextManager:
     """The context to trace a kernel in: where `interpret` holds, for any device, slowly."""
     if not interpret:
         return contextlib.nullcontext()
-    if hasattr(plgpu, "force_gpu_interpret_mode"):
-        return plgpu.force_gpu_interpret_mode(plgpu.InterpretGPUParams())
-    from jax._src.pallas.mosaic_gpu.interpret import params  # before JAX 0.12 it has no public name
-
-    return params.force_gpu_interpret_mode(params.InterpretGPUParams())
+    mode: Any = plgpu
+    if not hasattr(plgpu, "force_gpu_interpret_mode"):  # which has no public name before JAX 0.12
+        mode = importlib.import_module("jax._src.pallas.mosaic_gpu.interpret.params")
+    return mode.force_gpu_interpret_mode(mode.InterpretGPUParams())

@@ -1,0 +1,231 @@
+"""Every kernel on the accelerator at hand: first whether it is right, then how fast it is.
+
+Command:  python -m benchmarks.device
+Runtime:  under 8 minutes on a GPU or TPU; --smoke half a minute on any machine, kernels interpreted
+Expected: device.json, device.md and device.png in one folder
+Method:   each result of each kernel is compared with a scan in float64 on the processor; two runs must give the same
+          bits. Then programs that compute the same run in turn, A B C C B A, and each ratio is formed within one turn.
+          A program is called several times before its results are waited for, so that launches are not what is
+          measured. The peak is that of a large product, the bandwidth that of a large copy, both measured here.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from benchmarks import device_report, gradient_norms
+from benchmarks.command import Failed, check_at_least, check_seed, command, progress, ready_folder
+from benchmarks.device_checks import Check, checks, differences
+from benchmarks.device_programs import FULL, SMOKE, Race, Scale, races
+from benchmarks.environment import machine, versions
+from benchmarks.turns import WARM_UP, quartiles
+from jaxrnn import Backend, ChunkedScan, CuDNN, Pallas, Scan
+
+Part = Literal["checks", "heads", "dense", "flags", "linear", "gradients"]
+PARTS: tuple[Part, ...] = ("checks", "heads", "dense", "flags", "linear", "gradients")
+TURN_S, MOST_CALLS = 0.03, 50  # of one program in one turn
+Call = Callable[[], Callable[[], Any]]  # starts a program and returns what waits for it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checks every kernel against float64, then times it beside scans, cuDNN and torch."""
+
+    parts: tuple[Part, ...] = PARTS
+    """What to do: checks of the numbers; recurrences with heads, of dense matrices, with flags; linear scans; the
+    gradient benchmark's default cells at two lengths."""
+    runs: int = 7
+    """Timed turns, after a warm-up."""
+    seed: int = 0
+    """The key from which the data of the checks follow."""
+    out: Path | None = None
+    """Folder for the results. Default: scratch/device."""
+    smoke: bool = False
+    """A quick look that all works: tiny shapes, kernels interpreted, 2 turns."""
+
+
+def plan(settings: Settings) -> tuple[Settings, Scale, Pallas, Path]:
+    """Checks everything before anything is computed or written.
+
+    Raises:
+        ValueError: a setting cannot be used; the message names it, what was got and the cure.
+    """
+    check_at_least(settings, 1, "runs")
+    check_seed(settings)
+    if settings.smoke:
+        settings = dataclasses.replace(settings, runs=2)
+        return settings, SMOKE, Pallas(target="v5e", interpret=True), ready_folder(settings.out, "device")
+    if jax.default_backend() == "cpu":
+        raise ValueError("device: this machine has no accelerator that JAX can use. Take --smoke, or another machine.")
+    return settings, FULL, Pallas(), ready_folder(settings.out, "device")
+
+
+def run(settings: Settings, scale: Scale, kernels: Pallas, folder: Path, messages: Console) -> None:
+    """Checks, then times; everything is written after each step."""
+    begin = time.perf_counter()
+    found: dict[str, Any] = {
+        "machine": machine(), "versions": versions() | _torch_version(), "settings": _recorded(settings),
+        "checks": [], "races": [], "gradients": None,
+    }  # fmt: skip
+
+    def save() -> None:
+        device_report.write(folder, found | {"seconds": round(time.perf_counter() - begin)})
+
+    with progress(messages) as bar:
+        if "checks" in settings.parts:
+            todo = list(checks(kernels, settings.smoke))
+            with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # nearly all of it is compiling
+                checked = pool.map(lambda check: _checked(check, settings.seed), todo)
+                found["checks"] = list(bar.track(checked, len(todo), description="checks"))
+            save()
+        backends = kernels, CuDNN(), ChunkedScan(), Scan()
+        wanted = [race for race in races(scale, backends) if race.group in settings.parts and race.programs]
+        if wanted:
+            found["peaks"] = peaks(scale)
+            compiling, timing = (bar.add_task(what, total=len(wanted)) for what in ("compiling", "timing"))
+            ready = [(race, calls) for race, calls in prepared(wanted, backends) if not bar.advance(compiling)]
+            for race, calls in ready:
+                found["races"].append(_timed(race, calls, settings.runs))
+                save()
+                bar.advance(timing)
+    if "gradients" in settings.parts:
+        found["gradients"] = _gradients(settings, messages)
+    save()
+    wrong = [f"{check['what']}: {name}" for check in found["checks"] for name in check["beyond"]]
+    if wrong:
+        raise Failed(f"beyond the limits of precision: {'; '.join(wrong)}.")
+
+
+def _recorded(settings: Settings) -> dict[str, Any]:
+    return {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
+
+
+def _torch_version() -> dict[str, str]:
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return {"torch": torch.__version__}
+
+
+def _checked(check: Check, seed: int) -> dict[str, Any]:
+    shares = differences(check, seed)
+    beyond = [name for name, (share, limit) in shares.items() if not share <= limit]
+    told = {name: float(f"{share:.3g}") for name, (share, _) in shares.items()}
+    return {"what": str(check), "precision": check.precision, "shares": told, "beyond": beyond}
+
+
+def peaks(scale: Scale) -> dict[str, float]:
+    """Operations per second in large products by dtype, and bytes per second in a large copy."""
+    size = 8192 if scale is FULL else 64
+    found = {}
+    for dtype in ("bfloat16", "float32"):
+        a = jax.random.normal(jax.random.key(0), (size, size), dtype)
+        found[dtype] = 2 * size**3 / _best(jax.jit(lambda a: a @ a), a)
+    x = jnp.zeros(scale.copied)
+    found["copy"] = 2 * x.nbytes / _best(jax.jit(lambda x: x + 1), x)
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+
+def _best(function: Callable, *arguments) -> float:
+    call = _compiled(function, arguments)
+    call()()
+    return min(_seconds(call, 10) for _ in range(5))
+
+
+def _compiled(function: Callable, arguments) -> Call:
+    executable = jax.jit(function).lower(*arguments).compile()
+    return _caller(executable, arguments)
+
+
+def _caller(executable: Callable, arguments) -> Call:
+    def call():
+        results = executable(*arguments)
+        return lambda: jax.block_until_ready(results)
+
+    return call
+
+
+def _seconds(call: Call, calls: int) -> float:
+    """Of one call, when so many follow each other; the last one's end is that of all."""
+    begin = time.perf_counter()
+    wait: Callable[[], Any] = lambda: None  # noqa: E731
+    for _ in range(calls):
+        wait = call()
+    wait()
+    return (time.perf_counter() - begin) / calls
+
+
+def prepared(wanted: list[Race], backends: tuple[Backend, ...]) -> Iterator[tuple[Race, dict[str, Call]]]:
+    """Every race with its programs compiled, several at a time: traced one after the other, as Python has it."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: list[tuple[Race, dict[str, Any]]] = []
+        for race in wanted:
+            calls: dict[str, Any] = {}
+            for name, make in race.programs.items():
+                made = make()
+                if name == "torch":
+                    calls[name] = made
+                else:
+                    function, arguments = made
+                    calls[name] = pool.submit(jax.jit(function).lower(*arguments).compile), arguments
+            waiting.append((race, calls))
+        for race, calls in waiting:
+            yield race, {n: c if n == "torch" else _caller(c[0].result(), c[1]) for n, c in calls.items()}
+
+
+def _timed(race: Race, calls: dict[str, Call], runs: int) -> dict[str, Any]:
+    """Milliseconds of each program, and its ratio to the first; quartiles."""
+    names = list(calls)
+    for call in calls.values():
+        call()()
+    repeats = {n: int(np.clip(TURN_S / max(_seconds(call, 1), 1e-6), 1, MOST_CALLS)) for n, call in calls.items()}
+    turns = []
+    for turn in range(runs + WARM_UP):
+        order = names if turn % 2 else names[::-1]
+        seconds = {name: _seconds(calls[name], repeats[name]) for name in order}
+        turns.append([seconds[name] for name in names])
+    taken = np.array(turns[WARM_UP:])
+    return {
+        **{
+            key: getattr(race, key)
+            for key in ("group", "name", "dtype", "mode", "input_product", "operations", "bytes")
+        },
+        "programs": {
+            name: {"ms": quartiles(1000 * taken[:, n]), "ratio": quartiles(taken[:, n] / taken[:, 0])}
+            for n, name in enumerate(names)
+        },
+    }
+
+
+def _gradients(settings: Settings, messages: Console) -> dict[str, Any]:
+    """Seconds of the gradient benchmark, compiling included."""
+    lengths = (8,) if settings.smoke else (128, 1024)
+    small = {"seeds": 1, "batch": 2, "hidden_size": 4, "cells": ("Elman",)} if settings.smoke else {}
+    folder = ready_folder(None, "device_gradients")
+    begin = time.perf_counter()
+    planned = gradient_norms.plan(gradient_norms.Settings(lengths=lengths, out=folder, **small))
+    gradient_norms.run(*planned, messages)
+    return {"lengths": lengths, "cells": planned[0].cells, "seconds": round(time.perf_counter() - begin, 1)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code, as `benchmarks.command` says."""
+    return command(Settings, plan, run, arguments, "What was measured up to now is in")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

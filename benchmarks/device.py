@@ -32,7 +32,7 @@ from benchmarks.device_checks import Check, checks, differences
 from benchmarks.device_programs import FULL, SMOKE, Race, Scale, races
 from benchmarks.environment import machine, versions
 from benchmarks.turns import WARM_UP, quartiles
-from jaxrnn import Backend, ChunkedScan, CuDNN, Pallas, Scan
+from jaxrnn import ChunkedScan, CuDNN, Pallas, Scan
 
 Part = Literal["checks", "heads", "dense", "flags", "linear", "gradients"]
 PARTS: tuple[Part, ...] = ("checks", "heads", "dense", "flags", "linear", "gradients")
@@ -95,12 +95,12 @@ def run(settings: Settings, scale: Scale, kernels: Pallas, folder: Path, message
         wanted = [race for race in races(scale, backends) if race.group in settings.parts and race.programs]
         if wanted:
             found["peaks"] = peaks(scale)
-            compiling, timing = (bar.add_task(what, total=len(wanted)) for what in ("compiling", "timing"))
-            ready = [(race, calls) for race, calls in prepared(wanted, backends) if not bar.advance(compiling)]
-            for race, calls in ready:
+        for group in dict.fromkeys(race.group for race in wanted):
+            of_group = [race for race in wanted if race.group == group]
+            compiled = list(bar.track(prepared(of_group), len(of_group), description=f"compiling {group}"))
+            for race, calls in bar.track(compiled, description=f"timing {group}"):
                 found["races"].append(_timed(race, calls, settings.runs))
                 save()
-                bar.advance(timing)
     if "gradients" in settings.parts:
         found["gradients"] = _gradients(settings, messages)
     save()
@@ -169,7 +169,7 @@ def _seconds(call: Call, calls: int) -> float:
     return (time.perf_counter() - begin) / calls
 
 
-def prepared(wanted: list[Race], backends: tuple[Backend, ...]) -> Iterator[tuple[Race, dict[str, Call]]]:
+def prepared(wanted: list[Race]) -> Iterator[tuple[Race, dict[str, Call]]]:
     """Every race with its programs compiled, several at a time: traced one after the other, as Python has it."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: list[tuple[Race, dict[str, Any]]] = []

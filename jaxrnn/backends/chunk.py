@@ -10,11 +10,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import PyTree
 
 from jaxrnn.backends.base import Steps, project, restart
-from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, through
+from jaxrnn.backends.shared import (
+    Saved,
+    Weights,
+    befores_of,
+    has_plain_output,
+    output_adjoint,
+    outputs,
+    scan_steps,
+    through,
+)
 from jaxrnn.cell import GatedCell, recurrent_product
 from jaxrnn.numerics import carry_dtype, cast, matmul, plus, select, zero_unless
 
@@ -133,7 +141,7 @@ class Chunks:
             after = select(active, cell.update(weights.pointwise, before, u, v), before)
             return after, (after, self._sum(u, v) if self.keep else None)
 
-        end, (carries, gates) = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=self.reverse)
+        end, (carries, gates) = scan_steps(step, carry, (us, steps.acting, steps.resets), self.reverse)
         return end, carries, gates
 
     def _run_adjoints(self, d_carry, befores, gates: Gates, d_outputs, steps: Steps) -> tuple[PyTree, Adjoints]:
@@ -155,7 +163,7 @@ class Chunks:
 
         start = d_carry, jax.tree.map(jnp.zeros_like, weights.pointwise)
         streams = (befores, gates, d_outputs, steps.acting, steps.resets)
-        (d_carry, d_pointwise), (dv, du) = lax.scan(adjoint_step, start, streams, reverse=not self.reverse)
+        (d_carry, d_pointwise), (dv, du) = scan_steps(adjoint_step, start, streams, not self.reverse)
         return d_carry, Adjoints(d_pointwise, du, _part_gates(dv, cell.gates))
 
     def _rebuilt(self, carry) -> list[str]:
@@ -175,7 +183,7 @@ class Chunks:
             return rest, (before._replace(h=None), rest)
 
         streams = (h_befores, gates, steps.acting, steps.resets)
-        _, (befores, afters) = lax.scan(step, first._replace(h=None), streams, reverse=self.reverse)
+        _, (befores, afters) = scan_steps(step, first._replace(h=None), streams, self.reverse)
         return befores._replace(h=h_befores), afters._replace(h=carries.h)
 
     def _sum(self, us, vs) -> Gates:

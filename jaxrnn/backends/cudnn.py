@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, PyTree
 
 from jaxrnn.backends.base import Backend, Steps, finish
@@ -93,15 +94,20 @@ def _sequences_first(x):
     return jnp.swapaxes(x, 0, 1)
 
 
+def _in_order(tree: PyTree) -> PyTree:
+    """With the last axis innermost in memory, as cuDNN takes all arrays; XLA may turn axes by turning their order."""
+    return jax.tree.map(lambda x: with_layout_constraint(x, Layout(tuple(range(x.ndim)))), tree)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _lstm(cell: LSTM, params: GatedParams, carry: LSTMCarry, xs, lengths):
     """((last carry, ys), what its adjoint needs)."""
 
     @sequential_vmap
     def call(params, carry, xs, lengths):
-        start = carry.h[None], carry.c[None]
-        options = _options(params, jax.config)
-        (ys, h, c), kept = rnn.lstm_fwd(_sequences_first(xs), *start, _weights(params), lengths, *options)
+        arrays = _in_order((_sequences_first(xs), carry.h[None], carry.c[None], _weights(params), lengths))
+        results, kept = rnn.lstm_fwd(*arrays, *_options(params, jax.config))
+        ys, h, c = _in_order(results)
         return (LSTMCarry(h[0], c[0]), _sequences_first(ys)), kept[-1]
 
     return call(params, carry, xs, lengths)
@@ -124,10 +130,10 @@ def _adjoint(cell: LSTM, params, carry, xs, lengths, ys, kept, cotangents):
     def call(params, carry, xs, lengths, ys, kept, cotangents):
         d_end, d_ys = cotangents
         weights, to_weights = jax.vjp(_weights, params)
-        start = carry.h[None], carry.c[None]
-        residuals = (_sequences_first(xs), *start, weights, lengths, _sequences_first(ys), kept)
+        arrays = _sequences_first(xs), carry.h[None], carry.c[None], weights, lengths, _sequences_first(ys), kept
         gradients = _sequences_first(d_ys), d_end.h[None], d_end.c[None]
-        d_xs, d_h, d_c, d_weights, _ = rnn.lstm_bwd(*_options(params, jax.config), residuals, gradients)
+        results = rnn.lstm_bwd(*_options(params, jax.config), _in_order(arrays), _in_order(gradients))
+        d_xs, d_h, d_c, d_weights = _in_order(results[:4])
         return *to_weights(d_weights), LSTMCarry(d_h[0], d_c[0]), _sequences_first(d_xs)
 
     return call(params, carry, xs, lengths, ys, kept, cotangents)

@@ -10,10 +10,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxrnn.backends.base import Steps, project, restart
-from jaxrnn.backends.shared import Saved, Weights, befores_of, has_plain_output, output_adjoint, outputs, through
+from jaxrnn.backends.shared import (
+    Saved,
+    Weights,
+    befores_of,
+    has_plain_output,
+    output_adjoint,
+    outputs,
+    scan_steps,
+    through,
+)
 from jaxrnn.backends.traced import Traced
 from jaxrnn.cell import Cell
 from jaxrnn.numerics import carry_dtype, cast, matmul, plus, select, zero_unless
@@ -71,7 +79,7 @@ class PlainChunks:
             after = select(active, self.traced.step(weights.recurrent, before, u, product), before)
             return after, (after, products if self.keep else None)
 
-        end, (carries, products) = lax.scan(step, carry, (us, steps.acting, steps.resets), reverse=self.reverse)
+        end, (carries, products) = scan_steps(step, carry, (us, steps.acting, steps.resets), self.reverse)
         ys = None if has_plain_output(cell, carries) else outputs(cell, weights.params, carries, us, steps)
         return end, (Saved(carry, carries, products), ys)
 
@@ -109,7 +117,7 @@ class PlainChunks:
 
         start = d_carry, jax.tree.map(jnp.zeros_like, small)
         streams = (befores, us, products, d_outputs, steps.acting, steps.resets)
-        (d_carry, d_values), (du, xs, d_products) = lax.scan(adjoint_step, start, streams, reverse=not self.reverse)
+        (d_carry, d_values), (du, xs, d_products) = scan_steps(adjoint_step, start, streams, not self.reverse)
         for place, precision, x, d_product in zip(traced.products, traced.precisions, xs, d_products, strict=True):
             by_matrix = functools.partial(matmul, x, precision=precision)
             _, product_vjp = jax.vjp(by_matrix, weights.recurrent[place])

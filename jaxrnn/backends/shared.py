@@ -1,11 +1,14 @@
 """What the chunks of gated and of plain cells share: what is saved of them, outputs, and pieces of the adjoint step."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import PyTree
 
+from jaxrnn.backends import sizes
 from jaxrnn.backends.base import Steps, finish, restart
 from jaxrnn.cell import Cell, GatedCell
 from jaxrnn.numerics import carry_dtype, cast, plus, zero_where
@@ -36,6 +39,11 @@ class Saved(NamedTuple):
     first: PyTree
     carries: PyTree
     gates: Any
+
+
+def scan_steps(step: Callable, start: PyTree, streams: PyTree, reverse: bool):
+    """`lax.scan` over the steps of a chunk, several in a turn where that pays."""
+    return lax.scan(step, start, streams, reverse=reverse, unroll=sizes.steps_a_turn())
 
 
 def has_plain_output(cell: Cell, carries) -> bool:

@@ -1,4 +1,8 @@
-"""How many steps a chunk has, and whether its gates are kept: chosen by the sizes of a problem, as measured on CPUs."""
+"""How many steps a chunk has, and whether its gates are kept: by the sizes of a problem, as measured on CPUs and a GPU.
+
+A CPU wants chunks that stay in its cache. A GPU waits for launches alone: chunks are as long as memory allows, nothing
+is kept that one product brings back, and several steps make a turn of the loop.
+"""
 
 import math
 from typing import NamedTuple
@@ -21,6 +25,8 @@ class _Bounds(NamedTuple):
 # Arrays of gated cells hold all gates; below 16 steps their products get too small.
 _CHUNK = _Bounds(2**18, 16, 128)
 _LINEAR = _Bounds(2**18, 16, 4096)
+_ON_GPUS = _Bounds(2**27, 128, 2**30)  # half a gigabyte in one array
+_TURN_ON_GPUS = 8  # steps; launches of more run out of time to save, and compiling takes longer
 # Numbers in one array of all steps up to which one chunk, with its gates kept, is the fastest. A train step takes about
 # 20 bytes for each, of linear cells 40; above 32 MiB the C library returns memory to the system after every call, and
 # pages fault.
@@ -37,6 +43,8 @@ _FEW_FEATURES, _FEW_UNITS, _SOME_SEQUENCES = 32, 128, 8
 def with_gradient(cell: Cell, xs: PyTree, time: int) -> tuple[int, bool]:
     """(steps per chunk, whether gates are kept) of a run over `time` steps that is differentiated."""
     numbers = _numbers(cell, xs)
+    if _on_gpu():
+        return _chunk_length(time, _ON_GPUS, numbers), False
     if isinstance(cell, LinearCell):
         bounds, whole, keep = _LINEAR, time * numbers <= _WHOLE_LINEAR, False
     else:
@@ -48,9 +56,20 @@ def with_gradient(cell: Cell, xs: PyTree, time: int) -> tuple[int, bool]:
 
 def without_gradient(cell: Cell, params: PyTree, xs: PyTree, time: int) -> int:
     """Steps per chunk of a run that is not differentiated and keeps nothing: longer chunks pay, or single steps do."""
+    if _on_gpu():
+        return with_gradient(cell, xs, time)[0]
     if jax.default_backend() == "cpu" and _is_projected_in_the_loop(cell, params, xs):
         return 1
     return max(time, 1) if time * _numbers(cell, xs) <= _WHOLE else with_gradient(cell, xs, time)[0]
+
+
+def steps_a_turn() -> int:
+    """Steps that the loops of a chunk take in one turn."""
+    return _TURN_ON_GPUS if _on_gpu() else 1
+
+
+def _on_gpu() -> bool:
+    return jax.default_backend() == "gpu"
 
 
 def _is_projected_in_the_loop(cell: Cell, params: PyTree, xs: PyTree) -> bool:

@@ -1,7 +1,7 @@
 """The recurrence of a gated cell as two kernels for NVIDIA GPUs, with the cell's `update` traced inside.
 
 A thread block holds one head's recurrent matrix, in 16 bits, in its shared memory for all steps and the carry of a few
-sequences in float32 in its registers; projections, carries and adjoints stream past, read one step ahead of their use.
+sequences in float32 in its registers; projections, carries and adjoints stream past, fetched some steps ahead.
 No block waits for another, so a head has to fit one.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import PyTree
 
@@ -17,7 +18,7 @@ from jaxrnn.backends.base import restart
 from jaxrnn.backends.shared import through
 from jaxrnn.kernels.gated import Constants, only, own
 from jaxrnn.kernels.plan import Plan
-from jaxrnn.kernels.warpgroups import Block, acts, laid_out, lowered, wait_sent
+from jaxrnn.kernels.warpgroups import Block, Place, Streams, acts, laid_out, lowered, wait_sent
 from jaxrnn.numerics import plus, select, zero_unless
 
 
@@ -34,21 +35,25 @@ def _prepared(constants: Constants, flags, block: Block) -> tuple:
     return block.parts(constants.recurrent), pointwise, None if flags is None else flags[..., 0]
 
 
-def _walk(time: int, backwards: bool, streams: Callable, step: Callable, state: PyTree) -> PyTree:
-    """The last state of `state = step(k, t, state, now, ahead)`, for streams of this step and the next one.
+def _walk(place: Place, streams: Streams, time: int, ahead: int, backwards: bool, step: Callable, state: PyTree):
+    """The last state of `state = step(k, t, state, now, fetch)`, for what stands in the streams at this step.
 
-    They are read here, one step before they are needed.
+    `fetch()`, to be called once all warpgroups have met, starts to bring what the slot of this step holds next.
     """
 
-    def place(k):
+    def at(k):
         return time - 1 - k if backwards else k
 
-    def body(k, both):
-        state, now = both
-        ahead = streams(place(jnp.minimum(k + 1, time - 1)))
-        return laid_out(step(k, place(k), state, now, ahead)), ahead
+    for k in range(min(ahead, time)):
+        place.fetch(streams, at(k), k)
 
-    return lax.fori_loop(0, time, body, (laid_out(state), streams(place(0))))[0]
+    def body(k, state):
+        def fetch():
+            pl.when(k + ahead < time)(lambda: place.fetch(streams, at(k + ahead), k % ahead))
+
+        return laid_out(step(k, at(k), state, place.receive(streams, k % ahead), fetch))
+
+    return lax.fori_loop(0, time, body, laid_out(state))
 
 
 def forward(
@@ -72,42 +77,37 @@ def forward(
     gates, width = constants.recurrent.shape[1:3]
     block = Block(width, plan.batch_tile)
 
-    def kernel(place, inputs, outputs, matrices, h, after, loaded, met):
-        flags, us, recurrent, pointwise, fresh, first = inputs
+    def kernel(place, inputs, outputs, matrices, h, after, loaded, met, **arriving):
+        streamed, recurrent, pointwise, fresh, first = inputs
         last, carries = outputs
+        streams = Streams(streamed, **arriving)
         place.hold(recurrent, matrices, loaded)
-        pointwise, fresh = place.constants(pointwise), place.constants(fresh) if flags is not None else None
+        pointwise, fresh = place.constants(pointwise), place.constants(fresh) if streamed[0] is not None else None
 
-        def begin(k, carry, stream):
-            """Puts what step k multiplies; a slower warpgroup may still read what the step before it did."""
-            before = laid_out(restart(fresh, acts(stream[0])[1], carry))
-            place.put(h.at[k % 2], before.h)
-            return before
-
-        def step(k, t, carry, now, ahead):
+        def step(k, t, carry, now, fetch):
             bits, u = now
             active, reset = acts(bits)
             before = laid_out(restart(fresh, reset, carry))
-            v = place.products([[(gate, h.at[k % 2, 0])] for gate in range(gates)], matrices)
+            operand = h.at[k % 2]  # a slower warpgroup may still read what the last step put
+            place.put(operand, before.h)
+            place.meet(met)
+            pl.when(k > 0)(lambda: place.send(after.at[(k + 1) % 2], carries, t + 1 if reverse else t - 1))
+            fetch()
+            v = place.products([[(gate, operand.at[0])] for gate in range(gates)], matrices)
             carry = laid_out(select(active, update(pointwise, before, u, v), before))
             wait_sent(1)  # the carries of the last step may still be on their way, those before them not
             place.put(after.at[k % 2], only(carries, carry))
-            begin(k + 1, carry, ahead)
-            place.meet(met)
-            place.send(after.at[k % 2], carries, t)
             return carry
 
-        streams = lambda t: (place.flags(flags, t), place.read(us, t))  # noqa: E731
-        carry = place.read(first)
-        begin(0, carry, streams(time - 1 if reverse else 0))
+        place.write(last, _walk(place, streams, time, plan.chunk, reverse, step, place.read(first)))
         place.meet(met)
-        place.write(last, _walk(time, reverse, streams, step, carry))
+        place.send(after.at[(time - 1) % 2], carries, 0 if reverse else time - 1)
         wait_sent(0)
 
     recurrent, pointwise, flags = _prepared(constants, flags, block)
     last, carries = block.call(
         kernel,
-        (flags, us, recurrent, pointwise, fresh, carry),
+        ((flags, us), recurrent, pointwise, fresh, carry),
         (_shapes(carry, (batch, hidden)), _shapes(kept, (time, batch, hidden))),
         {
             "matrices": block.matrices(gates),
@@ -115,6 +115,7 @@ def forward(
             "after": block.arrays(len(jax.tree.leaves(kept)), jnp.float32),
             "loaded": plgpu.Barrier(),
             "met": block.barrier(),
+            **block.streams((flags, us), plan.chunk),
         },
         interpret,
     )
@@ -149,13 +150,13 @@ def backward(
     def adjoints(pointwise, before, u, v, d_after):
         return jax.vjp(update, pointwise, before, u, v)[1](d_after)
 
-    def kernel(place, inputs, outputs, matrices, d_gates, loaded, met):
-        flags, befores, us, vs, d_carries, recurrent, pointwise, d_last = inputs
+    def kernel(place, inputs, outputs, matrices, d_gates, loaded, met, **arriving):
+        streamed, recurrent, pointwise, d_last = inputs
         d_first, d_vs, d_us, d_extras, d_pointwise = outputs
         place.hold(recurrent, matrices, loaded)
         pointwise = place.constants(pointwise)
 
-        def step(k, t, state, now, _):
+        def step(k, t, state, now, fetch):
             d_carry, totals = state
             bits, before, u, v, d_output = now
             active, reset = acts(bits)
@@ -170,25 +171,25 @@ def backward(
             place.put(shared, (dv, du[:gates]))
             place.meet(met)
             place.send(shared, (d_vs, d_us), t)
+            fetch()
             (by_product,) = place.products([[(gate, shared.at[gate]) for gate in range(gates)]], matrices)
             d_before = d_before._replace(h=d_before.h + by_product)
             place.write(d_extras, du[gates:], t)
             return laid_out(through(d_before, d_after, active, reset)), jax.tree.map(jnp.add, totals, share)
 
-        def streams(t):
-            return (place.flags(flags, t), *(place.read(tree, t) for tree in (befores, us, vs, d_carries)))
-
         start = place.read(d_last), jax.tree.map(jnp.zeros_like, pointwise)
-        d_carry, totals = _walk(time, not reverse, streams, step, start)
+        streams = Streams(streamed, **arriving)
+        d_carry, totals = _walk(place, streams, time, plan.chunk, not reverse, step, start)
         place.write(d_first, d_carry)
         place.write(d_pointwise, totals)
         wait_sent(0)
 
     recurrent, pointwise, flags = _prepared(constants, flags, block)
     whole, narrow = (time, batch, hidden), constants.recurrent.dtype
+    streams = flags, befores, us, vs, d_carries
     d_first, d_vs, d_us, d_extras, d_pointwise = block.call(
         kernel,
-        (flags, befores, us, vs, d_carries, recurrent, pointwise, d_last),
+        (streams, recurrent, pointwise, d_last),
         (
             _shapes(d_last, (batch, hidden)),
             _shapes(us[:gates], whole, narrow),
@@ -201,6 +202,7 @@ def backward(
             "d_gates": block.arrays(gates + apart),
             "loaded": plgpu.Barrier(),
             "met": block.barrier(),
+            **block.streams(streams, plan.chunk),
         },
         interpret,
     )

@@ -98,7 +98,7 @@ def linear_scan(a: Number, b: Number, h0: Number, reverse: bool, interpret: bool
 
 
 def _load(ref) -> Array:
-    return plgpu.load(ref, layout=_LAYOUT, optimized=False)
+    return plgpu.load(ref, layout=_LAYOUT, optimized=False)  # pyright: ignore[reportCallIssue]
 
 
 def _step(a: Number, b: Number, h: Number) -> Number:

@@ -17,7 +17,8 @@ CHUNKS, SHORT_CHUNKS = (32, 16, 8, 4), (2, 1)
 
 UNITS = 64  # of a warpgroup of a GPU: rows of its smallest product
 WIDEST_BLOCK = 256  # units of a head on a GPU: beyond it a thread has too few registers
-_BARRIERS = 2048  # bytes of a block's shared memory for barriers and alignment
+AHEAD = (4, 3, 2, 1)  # steps that a block fetches before their use; more than a few hide no more of memory's latency
+_SMALL = 4096  # bytes of a block's shared memory for flags, barriers and alignment
 
 
 class Problem(NamedTuple):
@@ -49,7 +50,7 @@ class Problem(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Tiles of a kernel: sequences at a time, steps per chunk; and the bytes on the chip that it may use."""
+    """Tiles of a kernel: sequences at a time, steps per chunk (fetched ahead, on a GPU); bytes that it may use."""
 
     batch_tile: int
     chunk: int
@@ -84,7 +85,7 @@ def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
 
     `trained`: for a run with its gradient, whose backward kernel is the larger one.
 
-    A GPU's block holds a head and the fewest sequences that its matrix unit takes; there `chunk` is 1.
+    A GPU's block holds a head and the fewest sequences that its matrix unit takes, and fetches up to 4 steps ahead.
 
     Raises:
         UnsupportedBackend: not even the smallest tiles fit.
@@ -96,7 +97,7 @@ def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
         (64, 8)
     """
     if chip.platform == "cuda":
-        return _plan_block(problem, chip)
+        return _plan_block(problem, chip, trained)
     least = 32 // problem.itemsize
     counts = range(-(-problem.batch // chip.rows), -(-problem.batch // least) + 1)
     tiles = [problem.batch if n == 1 else round_up(-(-problem.batch // n), least) for n in counts]
@@ -115,24 +116,30 @@ def plan(problem: Problem, chip: Chip, trained: bool = True) -> Plan:
     )
 
 
-def block_memory(problem: Problem, batch_tile: int) -> int:
-    """Bytes of shared memory of the larger kernel for a GPU.
+def block_memory(problem: Problem, batch_tile: int, ahead: int, trained: bool) -> int:
+    """Bytes of shared memory of the forward kernel for a GPU, or where `trained` of the larger one of both.
 
-        2 gates w^2 + b w max(2 * 2 + 2 * 4 carries, 2 * 2 (gates + apart))
+        forward   2 gates w^2 + b w (4 u ahead + 2 * 2 + 2 * 4 C)
+        backward  2 gates w^2 + b w (4 (u + C + outputs + apart) ahead + 2 * 2 (gates + apart))
 
-    with 16-bit matrices of w units and, for b sequences in two steps each, h and the carries forward, or the adjoints
-    of products and projections backward.
+    for w units and b sequences: matrices; what is fetched `ahead` steps before its use, u arrays of projections, C of
+    carries; and two steps of what a product reads and of what leaves, 16-bit h and adjoints, carries in 32 bits.
     """
-    streams = max(4 + 8 * problem.carries, 4 * (problem.gates + problem.apart))
-    return 2 * problem.gates * problem.width**2 + batch_tile * problem.width * streams + _BARRIERS
+    projections = problem.gates + problem.extras
+    forward = 4 * projections * ahead + 4 + 8 * problem.carries
+    fetched = projections + problem.carries + problem.outputs + problem.apart
+    backward = 4 * fetched * ahead + 4 * (problem.gates + problem.apart)
+    streams = max(forward, backward) if trained else forward
+    return 2 * problem.gates * problem.width**2 + batch_tile * problem.width * streams + _SMALL
 
 
-def _plan_block(problem: Problem, chip: Chip) -> Plan:
-    needed = block_memory(problem, chip.rows)
-    if problem.width > WIDEST_BLOCK or needed > chip.memory:
+def _plan_block(problem: Problem, chip: Chip, trained: bool) -> Plan:
+    fits = [n for n in AHEAD if block_memory(problem, chip.rows, n, trained) <= chip.memory]
+    if problem.width > WIDEST_BLOCK or not fits:
+        least = block_memory(problem, chip.rows, 1, trained)
         raise UnsupportedBackend(
-            f"{problem.matrices} and {chip.rows} sequences take {needed / 1024:.0f} KiB of the shared memory of a "
-            f"block, and {chip} has {chip.memory / 1024:.0f} for heads of at most {WIDEST_BLOCK} units; "
-            f"smaller `heads` fit"
+            f"{problem.matrices} and {chip.rows} sequences take {least / 1024:.0f} KiB of the shared memory of a "
+            f"block, and {chip} has {chip.memory / 1024:.0f}, for heads of at most {WIDEST_BLOCK} units; more `heads` "
+            "are smaller ones"
         )
-    return Plan(chip.rows, 1, chip.memory)
+    return Plan(chip.rows, fits[0], chip.memory)

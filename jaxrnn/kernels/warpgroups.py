@@ -22,6 +22,7 @@ from jaxrnn.kernels.plan import UNITS
 
 # Registers lie so that two neighbouring units are one access of memory, whose last axis is that of units.
 _LAYOUT = plgpu.Layout.WGMMA_TRANSPOSED
+FLAGS = 32  # of one warpgroup in shared memory: what is copied there begins at multiples of 128 bytes
 
 
 def _shared(shape: tuple[int, ...], dtype) -> Any:
@@ -48,6 +49,16 @@ class Block(NamedTuple):
     def arrays(self, count: int, dtype=jnp.bfloat16) -> Any:
         """Shared memory for arrays (batch_tile, width) of two steps, in parts for each warpgroup."""
         return _shared((2, count, self.warpgroups, self.batch_tile, UNITS), dtype)
+
+    def streams(self, trees: PyTree, ahead: int) -> dict[str, Any]:
+        """Memory and barriers for what stands at a step in such arrays, `ahead` steps of it; see `Place.fetch`."""
+        flags, *arrays = trees
+        count, flagged = len(jax.tree.leaves(arrays)), flags is not None
+        return {
+            "arriving": _shared((ahead, count, self.warpgroups, self.batch_tile, UNITS), jnp.float32),
+            "flags_arriving": plgpu.SMEM((ahead if flagged else 1, self.warpgroups, FLAGS), jnp.int32),
+            "arrived": plgpu.Barrier(num_arrivals=count + flagged, num_barriers=ahead * self.warpgroups),
+        }
 
     def barrier(self) -> Any:
         """At which all warpgroups meet."""
@@ -89,6 +100,15 @@ class Block(NamedTuple):
             return jax.tree.unflatten(out_tree, run(*leaves))
 
 
+class Streams(NamedTuple):
+    """Arrays whose steps are fetched one after the other, and the shared memory that `Block.streams` describes."""
+
+    refs: tuple
+    arriving: Any
+    flags_arriving: Any
+    arrived: Any
+
+
 class Place(NamedTuple):
     """Where a warpgroup stands: its block's head, its number in the block, its first unit and sequence."""
 
@@ -104,7 +124,7 @@ class Place(NamedTuple):
 
     def read(self, refs: PyTree, *at) -> PyTree:
         """Of arrays (batch, hidden), or what stands there of longer ones, this warpgroup's part."""
-        return jax.tree.map(lambda ref: plgpu.load(self._part(ref, at), layout=_LAYOUT, optimized=False), refs)
+        return jax.tree.map(lambda ref: _load(self._part(ref, at), _LAYOUT), refs)
 
     def write(self, refs: PyTree, values: PyTree, *at) -> None:
         """The reverse of `read`."""
@@ -120,20 +140,35 @@ class Place(NamedTuple):
         def one(ref):
             if ref.shape[0] != 1:
                 return self.read(ref)
-            part = ref.at[0, pl.ds(self.unit, UNITS)]
-            return lax.broadcast_in_dim(
-                plgpu.load(part, layout=_LAYOUT.reduce(1), optimized=False), (UNITS, self.block.batch_tile), (0,)
-            )
+            part = _load(ref.at[0, pl.ds(self.unit, UNITS)], _LAYOUT.reduce(1))
+            return lax.broadcast_in_dim(part, (UNITS, self.block.batch_tile), (0,))
 
         return jax.tree.map(one, refs)
 
-    def flags(self, ref, t) -> Any:
-        """Of flags (time, batch) those of a step, as a full array; None where there are none."""
-        if ref is None:
-            return None
-        part = ref.at[t, pl.ds(self.sequence, self.block.batch_tile)]
-        flags = plgpu.load(part, layout=_LAYOUT.reduce(0), optimized=False)
-        return lax.broadcast_in_dim(flags, (UNITS, self.block.batch_tile), (1,))
+    def fetch(self, streams: "Streams", t, slot) -> None:
+        """Starts to bring what stands at step t to shared memory: (flags (time, batch) or None, trees of arrays)."""
+        flags, *arrays = streams.refs
+        barrier = streams.arrived.at[slot * self.block.warpgroups + self.index]
+        tile = pl.ds(self.sequence, self.block.batch_tile)
+        for number, ref in enumerate(jax.tree.leaves(arrays)):
+            part = ref.at[t, tile, pl.ds(self.unit, UNITS)]
+            plgpu.copy_gmem_to_smem(part, streams.arriving.at[slot, number, self.index], barrier)
+        if flags is not None:
+            target = streams.flags_arriving.at[slot, self.index, pl.ds(0, self.block.batch_tile)]
+            plgpu.copy_gmem_to_smem(flags.at[t, tile], target, barrier)
+
+    def receive(self, streams: "Streams", slot) -> tuple:
+        """What `fetch` brought, flags as a full array; once all have met, the slot is free."""
+        plgpu.barrier_wait(streams.arrived.at[slot * self.block.warpgroups + self.index])
+        flags, *arrays = streams.refs
+        leaves, tree = jax.tree.flatten(arrays)
+        parts = [streams.arriving.at[slot, number, self.index] for number in range(len(leaves))]
+        found = jax.tree.unflatten(tree, [_load(part.transpose((1, 0)), _LAYOUT) for part in parts])
+        if flags is None:
+            return None, *found
+        part = streams.flags_arriving.at[slot, self.index, pl.ds(0, self.block.batch_tile)]
+        bits = _load(part, _LAYOUT.reduce(0))
+        return lax.broadcast_in_dim(bits, (UNITS, self.block.batch_tile), (1,)), *found
 
     def hold(self, ref, matrices, barrier) -> None:
         """Brings the matrices of this head, cut up by `Block.parts`, to shared memory."""
@@ -178,6 +213,10 @@ class Place(NamedTuple):
         for number, ref in enumerate(leaves):
             part = ref.at[t, pl.ds(self.sequence, self.block.batch_tile), pl.ds(self.unit, UNITS)]
             plgpu.copy_smem_to_gmem(shared.at[number, self.index], part, commit_group=number == len(leaves) - 1)
+
+
+def _load(ref, layout) -> Any:
+    return plgpu.load(ref, layout=layout, optimized=False)  # pyright: ignore[reportCallIssue]
 
 
 def wait_sent(pending: int) -> None:

@@ -11,6 +11,8 @@ Method:   each result of each kernel is compared with a scan in float64 on the p
 
 import concurrent.futures
 import dataclasses
+import importlib.metadata
+import importlib.util
 import os
 import sys
 import time
@@ -78,7 +80,7 @@ def run(settings: Settings, scale: Scale, kernels: Pallas, folder: Path, message
     begin = time.perf_counter()
     found: dict[str, Any] = {
         "machine": machine(), "versions": versions() | _torch_version(), "settings": _recorded(settings),
-        "checks": [], "races": [], "gradients": None,
+        "peaks": None, "checks": [], "races": [], "gradients": None,
     }  # fmt: skip
 
     def save() -> None:
@@ -114,11 +116,7 @@ def _recorded(settings: Settings) -> dict[str, Any]:
 
 
 def _torch_version() -> dict[str, str]:
-    try:
-        import torch  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return {}
-    return {"torch": torch.__version__}
+    return {"torch": importlib.metadata.version("torch")} if importlib.util.find_spec("torch") else {}
 
 
 def _checked(check: Check, seed: int) -> dict[str, Any]:

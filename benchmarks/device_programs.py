@@ -1,6 +1,7 @@
 """What the device benchmark times: recurrences on every backend that takes them, and torch's modules beside them."""
 
 import functools
+import importlib
 import importlib.util
 import math
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import GRU, LRU, LSTM, Backend, Cell, Pallas, Scan, unroll
+from jaxrnn import GRU, LRU, LSTM, Backend, GatedCell, Pallas, Scan, unroll
 from jaxrnn.backends.associative import parallel_scan
 from jaxrnn.backends.fused_linear import fused_scan
 from jaxrnn.backends.linear import sequential_scan
@@ -68,12 +69,10 @@ def races(scale: Scale, backends: tuple[Backend, ...]) -> Iterator[Race]:
     for heads in scale.heads:
         for make in (LSTM, GRU):
             cell = make(scale.wide.hidden, heads=heads)
-            yield from _gated(
-                "heads", f"{make.__name__} of {scale.wide.hidden} in {heads}", cell, "bfloat16", scale.wide, backends
-            )
+            yield from _gated("heads", _name(cell), cell, "bfloat16", scale.wide, backends)
         if heads == 1:
             cell = LSTM(scale.wide.hidden)
-            yield from _gated("heads", f"LSTM of {scale.wide.hidden} in 1", cell, "float32", scale.wide, backends)
+            yield from _gated("heads", _name(cell), cell, "float32", scale.wide, backends)
     for sizes in scale.dense:
         for make, dtype in ((LSTM, "bfloat16"), (GRU, "bfloat16"), (LSTM, "float32")):
             yield from _gated("dense", f"{make.__name__} of {sizes.hidden}", make(sizes.hidden), dtype, sizes, backends)
@@ -83,20 +82,24 @@ def races(scale: Scale, backends: tuple[Backend, ...]) -> Iterator[Race]:
     yield from _linear("complex", scale.linear[0], backends)
 
 
-def operations(cell: Cell, sizes: Sizes, mode: str) -> float:
+def _name(cell: GatedCell) -> str:
+    return f"{type(cell).__name__} of {cell.hidden_size} in {cell.heads} {'head' if cell.heads == 1 else 'heads'}"
+
+
+def operations(cell: GatedCell, sizes: Sizes, mode: str) -> float:
     """Of the products of inputs and of states; backward each takes part in two more."""
     shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), sizes.features))
     weights = shapes.input.size + shapes.recurrent.size
     return 2.0 * sizes.batch * sizes.time * weights * (1 if mode == FORWARD else 3)
 
 
-def _arguments(cell: Cell, dtype: str, sizes: Sizes):
+def _arguments(cell: GatedCell, dtype: str, sizes: Sizes):
     keys = jax.random.split(jax.random.key(0), 2)
     xs = jax.random.normal(keys[1], (sizes.time, sizes.batch, sizes.features), dtype)
     return cell.init(keys[0], sizes.features, jnp.dtype(dtype)), xs
 
 
-def _program(cell: Cell, backend: Backend, mode: str, dtype: str, sizes: Sizes, flags: dict[str, Any]):
+def _program(cell: GatedCell, backend: Backend, mode: str, dtype: str, sizes: Sizes, flags: dict[str, Any]):
     def forward(params, xs):
         return unroll(cell, params, xs, backend=backend, **flags)[1]
 
@@ -107,7 +110,7 @@ def _program(cell: Cell, backend: Backend, mode: str, dtype: str, sizes: Sizes, 
     return (forward if mode == FORWARD else both), _arguments(cell, dtype, sizes)
 
 
-def _gated(group: str, name: str, cell: Cell, dtype: str, sizes: Sizes, backends) -> Iterator[Race]:
+def _gated(group: str, name: str, cell: GatedCell, dtype: str, sizes: Sizes, backends) -> Iterator[Race]:
     label = f"{name}, B {sizes.batch}, T {sizes.time}"
     xs = jax.ShapeDtypeStruct((sizes.time, sizes.batch, sizes.features), dtype)
     taking = [backend for backend in backends if backend.refuses(cell, xs) is None]
@@ -139,7 +142,7 @@ def _flags(sizes: Sizes, heads: int, backends) -> Iterator[Race]:
                 name: functools.partial(_program, cell, backend, mode, dtype, sizes, given)
                 for name, given in ((type(backend).__name__, flags), ("without flags", {}))
             }
-            label = f"LSTM of {sizes.hidden} in {heads} with lengths, mask and resets"
+            label = f"{_name(cell)} with lengths, mask and resets"
             yield Race("flags", label, dtype, mode, programs, True, operations(cell, sizes, mode))
 
 
@@ -182,8 +185,7 @@ def _linear(number: str, sizes: Sizes, backends) -> Iterator[Race]:
 
 def _torch(module: str, dtype: str, sizes: Sizes, mode: str) -> Callable[[], Any]:
     """torch's module, eager, as its users call it; what it returns waits for the results."""
-    import torch  # pyright: ignore[reportMissingImports]
-
+    torch = importlib.import_module("torch")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = getattr(torch, dtype)
     layer = getattr(torch.nn, module)(sizes.features, sizes.hidden, device=device, dtype=kind)

@@ -239,9 +239,12 @@ def test_explain_tells_what_runs_and_why(monkeypatch):
     assert str(jaxrnn.explain(Elman(4), xs)) == f"{Elman(4)}: {chunked}"
     assert str(jaxrnn.explain(linear, xs)) == f"{linear}: {chunked.replace('True', 'False')}"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert str(jaxrnn.explain(Elman(4), xs)) == (
-        f"{Elman(4)}: {chunked}\n    not Associative(): Elman is not a LinearCell: its step is not linear in the carry"
-    )
+    kernels = f"not {jaxrnn.Pallas()}: its kernels are for TPUs and Hopper GPUs, and the first device is"
+    chosen, no_kernels, no_parallel_scan = str(jaxrnn.explain(Elman(4), xs)).split("\n    ")
+    assert chosen == f"{Elman(4)}: {chunked.replace('True', 'False')}" and no_kernels.startswith(kernels)
+    assert no_parallel_scan == "not Associative(): Elman is not a LinearCell: its step is not linear in the carry"
+    assert str(jaxrnn.explain(linear, xs)).startswith(f"{linear}: Associative()\n    {kernels}")
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
     assert str(jaxrnn.explain(linear, xs)) == f"{linear}: Associative()"
     assert jaxrnn.explain(Elman(4), xs, backend=Scan(unroll=2)).backend == Scan(unroll=2)
     with pytest.raises(UnsupportedBackend, match=r"`backend` Associative\(\) cannot run Elman.*not linear.*explain"):

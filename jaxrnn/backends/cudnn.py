@@ -99,8 +99,7 @@ def _in_order(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: with_layout_constraint(x, Layout(tuple(range(x.ndim)))), tree)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _lstm(cell: LSTM, params: GatedParams, carry: LSTMCarry, xs, lengths):
+def _run(cell: LSTM, params: GatedParams, carry: LSTMCarry, xs, lengths):
     """((last carry, ys), what its adjoint needs)."""
 
     @sequential_vmap
@@ -122,8 +121,7 @@ def _lstm_backward(cell: LSTM, residuals, cotangents):
     return *_adjoint(cell, *residuals, cotangents[0]), None
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _adjoint(cell: LSTM, params, carry, xs, lengths, ys, kept, cotangents):
+def _run_adjoint(cell: LSTM, params, carry, xs, lengths, ys, kept, cotangents):
     """The cotangents of parameters, carry and xs."""
 
     @sequential_vmap
@@ -132,7 +130,8 @@ def _adjoint(cell: LSTM, params, carry, xs, lengths, ys, kept, cotangents):
         weights, to_weights = jax.vjp(_weights, params)
         arrays = _sequences_first(xs), carry.h[None], carry.c[None], weights, lengths, _sequences_first(ys), kept
         gradients = _sequences_first(d_ys), d_end.h[None], d_end.c[None]
-        results = rnn.lstm_bwd(*_options(params, jax.config), _in_order(arrays), _in_order(gradients))
+        inputs = [*_options(params, jax.config), _in_order(arrays), _in_order(gradients)]
+        results = rnn.lstm_bwd(*inputs)
         d_xs, d_h, d_c, d_weights = _in_order(results[:4])
         return *to_weights(d_weights), LSTMCarry(d_h[0], d_c[0]), _sequences_first(d_xs)
 
@@ -157,5 +156,7 @@ def _adjoint_backward(cell: LSTM, residuals, second):
     return d_params, d_carry, d_xs, None, None, None, d_cotangents
 
 
+_lstm: Any = jax.custom_vjp(_run, nondiff_argnums=(0,))
+_adjoint: Any = jax.custom_vjp(_run_adjoint, nondiff_argnums=(0,))
 _lstm.defvjp(_lstm_forward, _lstm_backward)
 _adjoint.defvjp(_adjoint_forward, _adjoint_backward)

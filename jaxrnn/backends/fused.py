@@ -15,12 +15,17 @@ from jaxrnn.backends.shared import Weights, has_plain_output
 from jaxrnn.kernels import gated_gpu, gated_tpu
 from jaxrnn.kernels.gated import Constants
 from jaxrnn.kernels.plan import Plan
+from jaxrnn.numerics import cast_like
 
 
 def _differentiable(kernel: Callable, scan: Callable) -> Callable:
-    """`kernel`, with the derivatives of `scan`, which computes the same."""
+    """`kernel`, with the derivatives of `scan`, which computes the same, in at least the precision of the kernel."""
+
+    def backward(inputs, d):
+        return jax.vjp(lambda *inputs: cast_like(scan(*inputs), d), *inputs)[1](d)
+
     function = jax.custom_vjp(kernel)
-    function.defvjp(lambda *inputs: (kernel(*inputs), inputs), lambda inputs, d: jax.vjp(scan, *inputs)[1](d))
+    function.defvjp(lambda *inputs: (kernel(*inputs), inputs), backward)
     return function
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,27 +26,31 @@ from jaxrnn.kernels.grid import LANES, round_up
 from jaxrnn.kernels.plan import UNITS, Plan, Problem, plan
 from jaxrnn.numerics import carry_dtype
 
+_THREADS = 8  # fewer can all be waiting for a warpgroup that none of them is left to run
 _ROWS = 7919  # sequences of a tile whose equations are read: a prime, as no other axis should be as long
 
 
 @dataclass(frozen=True)
 class Pallas(InChunks):
-    """Fused kernels for gated and linear cells, forward and backward; on TPUs (none has run on one yet).
+    """Fused kernels for gated and linear cells, forward and backward; on Hopper GPUs, and TPUs (not run on one yet).
 
     Gated cells: the recurrent matrix stays on the chip for all steps and the carry in float32 beside it; `update` and
     its `jax.vjp` are traced inside the kernels, and the gradients of all weights are products outside. Carries of every
-    step are kept for the gradient, or with `checkpoint_every=k` those of every k-th step. `update` may do anything
-    within a sequence that a TPU kernel can; sequences that meet in it are refused. Linear cells: `h' = a * h + b`, real
-    or complex; its gradient is the same kernel against time.
+    step are kept for the gradient, or with `checkpoint_every=k` those of every k-th step. Sequences that meet in
+    `update` are refused. Linear cells: `h' = a * h + b`, real or complex; its gradient is the same kernel against time.
 
-    bfloat16 and float32, whose products are of highest precision where `jax.default_matmul_precision` asks for more
-    than its default. Reverse mode to any order, of gated cells beyond the first by the steps of ChunkedScan; forward
-    mode needs Scan(). On several devices a kernel runs inside `jax.shard_map`.
+    TPUs: bfloat16 and float32, whose products are of highest precision where `jax.default_matmul_precision` asks for
+    more than its default; `update` may do anything within a sequence that a TPU kernel can. GPUs, from JAX 0.11 on:
+    bfloat16 (linear cells float32), `update` has to work unit by unit, and a head, or the whole of one that has none,
+    fits one thread block: 128 units of an LSTM or GRU, 256 of an Elman network.
 
-    `target`: the chip to plan for, one of "v4", "v5e", "v5p", "v6e" and "7x", also on a machine without it, to compile
-    ahead of time. Default: the chip at hand, and "v5e" where that is none and `interpret` holds. `interpret`: run the
-    kernels' equations on any device, slowly: for tests. Default: no. `plan`: tiles of the kernels for gated cells, a
-    `jaxrnn.kernels.plan.Plan`. Default: chosen by what the chip's memory holds.
+    Reverse mode to any order, of gated cells beyond the first by the steps of ChunkedScan; forward mode needs Scan().
+    On several devices a kernel runs inside `jax.shard_map`. Under `jax.vmap`, one launch on a GPU follows the other.
+
+    `target`: the chip to plan for, one of "v4", "v5e", "v5p", "v6e", "7x", "h100" and "h200", also on a machine without
+    it, to compile ahead of time. Default: the chip at hand, and "v5e" where that is none and `interpret` holds.
+    `interpret`: run the kernels' equations on any device, slowly: for tests. Default: no. `plan`: tiles of the kernels
+    for gated cells, a `jaxrnn.kernels.plan.Plan`. Default: chosen by what the chip's memory holds.
 
     Raises:
         ValueError: `target` is no chip of the list, `checkpoint_every` or a tile below 1.
@@ -84,7 +89,7 @@ class Pallas(InChunks):
                 f"`target` of {chips} compiles for another machine, `interpret=True` runs anywhere, slowly"
             )
         leaves, structure = jax.tree.flatten(xs)
-        if self.chip.platform == "cuda" and (reason := _refused_on_gpus(cell, leaves[0].dtype)):
+        if self.chip.platform == "cuda" and (reason := self._refusal_of_gpus(cell, leaves[0].dtype)):
             return reason
         if leaves[0].dtype not in (jnp.float32, jnp.bfloat16):
             return f"its kernels take float32 and bfloat16, and `xs` is {leaves[0].dtype}"
@@ -96,11 +101,25 @@ class Pallas(InChunks):
         shapes = tuple((x.shape, jnp.dtype(x.dtype)) for x in leaves)
         return _refusal(self, self.chip, cell, structure, shapes, settings)
 
+    def _refusal_of_gpus(self, cell: Cell, dtype) -> str | None:
+        """What kernels for GPUs cannot do and those for TPUs can."""
+        if jax.__version_info__ < (0, 11):
+            return f"its kernels for GPUs need JAX 0.11 or newer, and this is {jax.__version__}"
+        if isinstance(cell, GatedCell) and dtype != jnp.bfloat16:
+            return f"its kernels of gated cells for GPUs take bfloat16, and `xs` is {dtype}"
+        if self.plan is not None and self.plan.batch_tile % CHIPS["h100"].rows:
+            return f"a GPU takes sequences by the sixteen, and the `batch_tile` of `plan` is {self.plan.batch_tile}"
+        return None
+
     def sized(self, cell: Cell, xs: PyTree) -> "Pallas":
         """See Backend."""
         if not isinstance(cell, GatedCell) or any(x.size == 0 for x in jax.tree.leaves(xs)):
             return self
-        planned = _abstractly(cell, xs, lambda *run: self._plan(_problem(self.chip, cell, *run), trained=True))
+        assert self.chip is not None  # see `refuses`
+        chip = self.chip
+        planned = _abstractly(
+            cell, xs, lambda *run: self._plan(_problem(chip, self.interpret, cell, *run), trained=True)
+        )
         return dataclasses.replace(self, plan=planned)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
@@ -116,7 +135,7 @@ class Pallas(InChunks):
         """See InChunks: one chunk between checkpoints."""
         assert isinstance(cell, GatedCell)
         assert self.chip is not None  # see `refuses`
-        problem = _problem(self.chip, cell, weights, carry, steps)
+        problem = _problem(self.chip, self.interpret, cell, weights, carry, steps)
         return FusedChunks(
             cell=cell,
             length=self.stretch(steps.time),
@@ -139,16 +158,7 @@ class Pallas(InChunks):
         return self.plan or plan(problem, self.chip, trained)
 
 
-def _refused_on_gpus(cell: Cell, dtype) -> str | None:
-    """What its kernels for GPUs cannot do and those for TPUs can."""
-    if jax.__version_info__ < (0, 11):
-        return f"its kernels for GPUs need JAX 0.11 or newer, and this is {jax.__version__}"
-    if isinstance(cell, GatedCell) and dtype != jnp.bfloat16:
-        return f"its kernels of gated cells for GPUs take bfloat16, and `xs` is {dtype}"
-    return None
-
-
-def _problem(chip: Chip, cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
+def _problem(chip: Chip, interpret: bool, cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
     """What the plan of a kernel depends on; UnsupportedBackend where no kernel is for such shapes."""
     name, hidden, batch = type(cell).__name__, cell.hidden_size, carry.h.shape[:-1]
     first = jax.tree.map(lambda x: x[0], steps)
@@ -177,6 +187,12 @@ def _problem(chip: Chip, cell: GatedCell, weights: Weights, carry, steps: Steps)
                 f"its kernels for GPUs take an update unit by unit, and units of {name} meet in its own"
             )
         width = round_up(part, UNITS)
+        threads = max(os.cpu_count() or 1, len(jax.devices("cpu")))
+        if interpret and width > UNITS and threads < _THREADS:
+            raise UnsupportedBackend(
+                f"interpreting heads of more than {UNITS} units takes {_THREADS} threads, and JAX has {threads} here; "
+                f"start Python with XLA_FLAGS=--xla_force_host_platform_device_count={_THREADS}"
+            )
     elif weights.recurrent.ndim == 3:
         part = _width(weights.recurrent.shape[1], hidden)
         if are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
@@ -247,7 +263,8 @@ def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, se
     if jax.tree.leaves(xs)[0].size == 0:
         return None
     try:
-        _abstractly(cell, xs, lambda *run: backend._plan(_problem(chip, cell, *run), trained=True))
+        problem = functools.partial(_problem, chip, backend.interpret, cell)
+        _abstractly(cell, xs, lambda *run: backend._plan(problem(*run), trained=True))
     except UnsupportedBackend as error:
         return str(error)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError) as error:

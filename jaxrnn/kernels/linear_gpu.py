@@ -14,7 +14,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array
 
 from jaxrnn.kernels.linear import Number, times
-from jaxrnn.kernels.warpgroups import interpreted
+from jaxrnn.kernels.warpgroups import launch
 
 _NUMBERS = 128  # of a block: one for each thread of a warpgroup
 _AHEAD, _LEAVING = 3, 2  # chunks on their way in and out
@@ -92,8 +92,7 @@ def linear_scan(a: Number, b: Number, h0: Number, reverse: bool, interpret: bool
         grid_names=("block",),
         compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
     )
-    with interpreted(interpret):
-        hs = call(*streams, *(a if constant else ()), *h0)
+    hs = launch(call, [*streams, *(a if constant else ()), *h0], interpret)
     return tuple(x[:, :count] for x in hs)
 
 

@@ -123,10 +123,11 @@ def block_memory(problem: Problem, batch_tile: int, ahead: int, trained: bool) -
         backward  2 gates w^2 + b w (4 (u + C + outputs + apart) ahead + 2 * 2 (gates + apart))
 
     for w units and b sequences: matrices; what is fetched `ahead` steps before its use, u arrays of projections, C of
-    carries; and two steps of what a product reads and of what leaves, 16-bit h and adjoints, carries in 32 bits.
+    carries (without a gradient only the outputs of them leave); and two steps of what a product reads and of what
+    leaves, 16-bit h and adjoints, carries in 32 bits.
     """
     projections = problem.gates + problem.extras
-    forward = 4 * projections * ahead + 4 + 8 * problem.carries
+    forward = 4 * projections * ahead + 4 + 8 * (problem.carries if trained else problem.outputs)
     fetched = projections + problem.carries + problem.outputs + problem.apart
     backward = 4 * fetched * ahead + 4 * (problem.gates + problem.apart)
     streams = max(forward, backward) if trained else forward

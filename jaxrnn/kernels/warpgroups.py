@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_batching import sequential_vmap
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.extend.core import Literal
@@ -96,8 +97,7 @@ class Block(NamedTuple):
             thread_name="warpgroup",
             compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
         )
-        with interpreted(interpret):
-            return jax.tree.unflatten(out_tree, run(*leaves))
+        return jax.tree.unflatten(out_tree, launch(run, leaves, interpret))
 
 
 class Streams(NamedTuple):
@@ -204,7 +204,7 @@ class Place(NamedTuple):
             plgpu.wgmma_wait(0)
             return tuple(total[...] for total in sums)
 
-        shape = plgpu.ACC((UNITS, self.block.batch_tile), jnp.float32)
+        shape = plgpu.ACC((UNITS, self.block.batch_tile), jnp.float32)  # pyright: ignore[reportPrivateImportUsage]
         return tuple(laid_out(x) for x in pl.run_scoped(multiply, *[shape] * len(terms)))
 
     def send(self, shared, refs: PyTree, t) -> None:
@@ -265,11 +265,15 @@ def _evaluate(closed, args: list) -> list:
     return [value(v) for v in jaxpr.outvars]
 
 
-def interpreted(interpret: bool) -> contextlib.AbstractContextManager:
-    """The context to trace a kernel in: where `interpret` holds, for any device, slowly."""
-    if not interpret:
-        return contextlib.nullcontext()
+def launch(kernel: Callable, arrays: list, interpret: bool) -> list:
+    """Runs a kernel, or where `interpret` holds its equations, on any device; under vmap one launch after the other."""
     mode: Any = plgpu
     if not hasattr(plgpu, "force_gpu_interpret_mode"):  # which has no public name before JAX 0.12
         mode = importlib.import_module("jax._src.pallas.mosaic_gpu.interpret.params")
-    return mode.force_gpu_interpret_mode(mode.InterpretGPUParams())
+
+    @sequential_vmap
+    def run(*arrays):
+        with mode.force_gpu_interpret_mode(mode.InterpretGPUParams()) if interpret else contextlib.nullcontext():
+            return kernel(*arrays)
+
+    return run(*arrays)

@@ -286,17 +286,23 @@ def test_vmap(cell, axes):
     assert_close(mapped(KERNEL), mapped(Scan()), 1e-5)
 
 
-@pytest.mark.parametrize("cell", [PeepholeLSTM(6), LRU(6, 3)], ids=name)
-def test_second_derivatives(cell):
-    params = cell.init(jax.random.key(0), 3, jnp.float32)
-    xs = jax.random.normal(jax.random.key(1), (9, 4, 3), jnp.float32)
+@pytest.mark.parametrize(
+    "cell, dtype, limit",
+    [(PeepholeLSTM(6), jnp.float32, 1e-5), (LSTM(6), jnp.bfloat16, 4e-2), (LRU(6, 3), jnp.float32, 1e-5)],
+    ids=["PeepholeLSTM", "LSTM in bfloat16", "LRU"],
+)
+def test_second_derivatives(cell, dtype, limit):
+    params = cell.init(jax.random.key(0), 3, dtype)
+    xs = jax.random.normal(jax.random.key(1), (9, 4, 3), dtype)
 
     def size_of_gradient(params, backend):
-        gradient = jax.grad(lambda p: jnp.sum(unroll(cell, p, xs, backend=backend)[1] ** 2))(params)
-        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+        def loss(params):
+            return jnp.sum(unroll(cell, params, xs, backend=backend)[1].astype(jnp.float32) ** 2)
+
+        return sum(jnp.sum(leaf.astype(jnp.float32) ** 2) for leaf in jax.tree.leaves(jax.grad(loss)(params)))
 
     twice = jax.grad(size_of_gradient)
-    assert_close(twice(params, KERNEL), twice(params, Scan()), 1e-5)
+    assert_close(twice(params, KERNEL), twice(params, Scan()), limit)
 
 
 def test_without_a_gradient_only_outputs_are_written():
@@ -329,7 +335,7 @@ def test_no_sequences_and_no_steps():
     "cell, dtype, backend, words",
     [
         (Jordan(4, 3), jnp.float32, KERNEL, "neither a GatedCell nor a LinearCell"),
-        (LSTM(4), jnp.float32, Pallas(), "its kernels are for TPUs, and the first device is cpu"),
+        (LSTM(4), jnp.float32, Pallas(), "its kernels are for TPUs and Hopper GPUs, and the first device is cpu"),
         (LSTM(4), jnp.float64, KERNEL, "float32 and bfloat16, and `xs` is float64"),
         (LSTM(4), jnp.float16, KERNEL, "float32 and bfloat16, and `xs` is float16"),
         (LSTM(2048), jnp.bfloat16, Pallas("v4"), "MiB of on-chip memory with a gradient, and v4 has 16.0"),
@@ -354,7 +360,9 @@ def test_refuses_in_words(cell, dtype, backend, words):
 
 @pytest.mark.usefixtures("without_type_checks")
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="`target` must be one of v4, v5e, v5p, v6e, 7x, or None, got 'v3'"):
+    with pytest.raises(
+        ValueError, match="`target` must be one of v4, v5e, v5p, v6e, 7x, h100, h200, or None, got 'v3'"
+    ):
         Pallas("v3")
     with pytest.raises(ValueError, match="checkpoint_every"):
         Pallas(checkpoint_every=0)

@@ -38,8 +38,8 @@ class ChunkedScan(InChunks):
     features, at least 8 sequences, no large parameters beside those, no 16 bits) take chunks of one step. Under
     `jax.vmap` the mapped axis is not seen: give `chunk` where memory matters. `keep_gates`: default: where all gates of
     fewer than 512 steps are at most 1.7 million numbers, and over fewer than 512 steps for cells of at least 256 units;
-    without a gradient never. On a GPU chunks are as long as 134 million numbers in all gates of their steps allow, gates
-    are not kept, and 8 steps make one turn of a loop. `checkpoint_every`: default: no checkpoints.
+    without a gradient never. On a GPU instead: chunks with at most 134 million numbers in all gates, none of which are
+    kept, in loops of 8 steps a turn. `checkpoint_every`: default: no checkpoints.
 
     Raises:
         ValueError: `chunk` or `checkpoint_every` is below 1.

@@ -10,24 +10,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from jaxrnn.backends.base import Steps, fresh_carry, project
+from jaxrnn.backends.base import Steps, fresh_carry
 from jaxrnn.backends.chunk import read_as_sum
 from jaxrnn.backends.fused import FusedChunks
 from jaxrnn.backends.fused_linear import fused_scan
 from jaxrnn.backends.in_chunks import InChunks, unroll_in_chunks
 from jaxrnn.backends.linear import run_linear
-from jaxrnn.backends.meeting import are_units_apart, check_sequences_apart
+from jaxrnn.backends.problem import problem_of
 from jaxrnn.backends.scan import Scan
-from jaxrnn.backends.shared import Weights, gated_weights, has_plain_output
-from jaxrnn.cell import Cell, GatedCell, LinearCell, recurrent_product
+from jaxrnn.backends.shared import Weights, gated_weights
+from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.kernels.chips import CHIPS, Chip, chip_at_hand
-from jaxrnn.kernels.grid import LANES, round_up
 from jaxrnn.kernels.plan import UNITS, Plan, Problem, plan
 from jaxrnn.numerics import carry_dtype
 
 _THREADS = 8  # fewer can all be waiting for a warpgroup that none of them is left to run
-_ROWS = 7919  # sequences of a tile whose equations are read: a prime, as no other axis should be as long
 
 
 @dataclass(frozen=True)
@@ -116,10 +114,8 @@ class Pallas(InChunks):
         if not isinstance(cell, GatedCell) or any(x.size == 0 for x in jax.tree.leaves(xs)):
             return self
         assert self.chip is not None  # see `refuses`
-        chip = self.chip
-        planned = _abstractly(
-            cell, xs, lambda *run: self._plan(_problem(chip, self.interpret, cell, *run), trained=True)
-        )
+        problem = functools.partial(problem_of, self.chip, cell)
+        planned = _abstractly(cell, xs, lambda *run: self._plan(problem(*run), trained=True))
         return dataclasses.replace(self, plan=planned)
 
     def run(self, cell: Cell, params, carry, steps: Steps, reverse: bool):
@@ -135,7 +131,7 @@ class Pallas(InChunks):
         """See InChunks: one chunk between checkpoints."""
         assert isinstance(cell, GatedCell)
         assert self.chip is not None  # see `refuses`
-        problem = _problem(self.chip, self.interpret, cell, weights, carry, steps)
+        problem = problem_of(self.chip, cell, weights, carry, steps)
         return FusedChunks(
             cell=cell,
             length=self.stretch(steps.time),
@@ -155,80 +151,13 @@ class Pallas(InChunks):
 
     def _plan(self, problem: Problem, trained: bool) -> Plan:
         assert self.chip is not None  # see `refuses`
-        return self.plan or plan(problem, self.chip, trained)
-
-
-def _problem(chip: Chip, interpret: bool, cell: GatedCell, weights: Weights, carry, steps: Steps) -> Problem:
-    """What the plan of a kernel depends on; UnsupportedBackend where no kernel is for such shapes."""
-    name, hidden, batch = type(cell).__name__, cell.hidden_size, carry.h.shape[:-1]
-    first = jax.tree.map(lambda x: x[0], steps)
-    u = jax.eval_shape(lambda params, step: project(cell, params, step), weights.params, first)
-    v = jax.eval_shape(lambda h, recurrent: recurrent_product(h, recurrent, cell.gates), carry.h, weights.recurrent)
-    extras = jax.tree.leaves(u[cell.gates :])
-    for what, leaves in {"the carry": jax.tree.leaves(carry), "u": jax.tree.leaves(u)}.items():
-        for leaf in leaves:
-            if leaf.shape != (*batch, hidden) or not jnp.issubdtype(leaf.dtype, jnp.floating):
-                raise UnsupportedBackend(
-                    f"its kernels take {what} of {name} as real arrays (*batch, hidden), and one is {leaf.dtype} "
-                    f"{leaf.shape} for a batch {batch} and {hidden} units"
-                )
-    for leaf in jax.tree.leaves(weights.pointwise):
-        if leaf.shape not in ((), (1,), (hidden,), (*batch, hidden)):
-            raise UnsupportedBackend(
-                f"its kernels take pointwise parameters of {name} as (hidden,), (*batch, hidden) or one number, "
-                f"and one is {leaf.shape}"
-            )
-    check_sequences_apart(cell.update, *_seen_by_update(hidden, hidden, weights.pointwise, carry, u, v))
-    width = hidden
-    if chip.platform == "cuda":
-        part = weights.recurrent.shape[-2]
-        if not are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
-            raise UnsupportedBackend(
-                f"its kernels for GPUs take an update unit by unit, and units of {name} meet in its own"
-            )
-        width = round_up(part, UNITS)
         threads = max(os.cpu_count() or 1, len(jax.devices("cpu")))
-        if interpret and width > UNITS and threads < _THREADS:
+        if self.interpret and self.chip.platform == "cuda" and problem.width > UNITS and threads < _THREADS:
             raise UnsupportedBackend(
                 f"interpreting heads of more than {UNITS} units takes {_THREADS} threads, and JAX has {threads} here; "
                 f"start Python with XLA_FLAGS=--xla_force_host_platform_device_count={_THREADS}"
             )
-    elif weights.recurrent.ndim == 3:
-        part = _width(weights.recurrent.shape[1], hidden)
-        if are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
-            width = part
-    own = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(weights.pointwise))
-    return Problem(
-        time=steps.time,
-        batch=carry.h.size // hidden,
-        width=width,
-        gates=cell.gates,
-        apart=cell.gates - sum(read_as_sum(cell, weights, carry, steps)),
-        extras=len(extras),
-        carries=len(jax.tree.leaves(carry)),
-        outputs=1 if has_plain_output(cell, carry) else len(jax.tree.leaves(carry)),
-        pointwise=len(jax.tree.leaves(weights.pointwise)) - own,
-        own_pointwise=own,
-        itemsize=steps.dtype.itemsize,
-    )
-
-
-def _seen_by_update(width: int, hidden: int, *arguments) -> list:
-    """Shapes of what `update` is given for a tile of sequences, as many as no other axis is long, and some units."""
-    rows = _ROWS if hidden != _ROWS else _ROWS + 1
-
-    def leaf(x):
-        shape = (rows, width) if x.ndim > 1 else x.shape
-        return jax.ShapeDtypeStruct((width,) if shape == (hidden,) else shape, x.dtype)
-
-    pointwise, *states = arguments
-    of_sequences = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, width), x.dtype), states)
-    return [jax.tree.map(leaf, pointwise), *of_sequences]
-
-
-def _width(units: int, hidden: int) -> int:
-    """The fewest units that form a group: whole heads, and whole lanes of a TPU, else all units."""
-    return next((w for w in range(units, hidden, units) if w % LANES == 0 and hidden % w == 0), hidden)
+        return self.plan or plan(problem, self.chip, trained)
 
 
 def _as_init_makes(cell: GatedCell, key, xs: PyTree) -> tuple[Any, Any, Steps]:
@@ -263,7 +192,7 @@ def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, se
     if jax.tree.leaves(xs)[0].size == 0:
         return None
     try:
-        problem = functools.partial(_problem, chip, backend.interpret, cell)
+        problem = functools.partial(problem_of, chip, cell)
         _abstractly(cell, xs, lambda *run: backend._plan(problem(*run), trained=True))
     except UnsupportedBackend as error:
         return str(error)

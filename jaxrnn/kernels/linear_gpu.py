@@ -11,10 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
-from jaxtyping import Array
 
 from jaxrnn.kernels.linear import Number, times
-from jaxrnn.kernels.warpgroups import launch
+from jaxrnn.kernels.mosaic import launch, load
 
 _NUMBERS = 128  # of a block: one for each thread of a warpgroup
 _AHEAD, _LEAVING = 3, 2  # chunks on their way in and out
@@ -39,7 +38,7 @@ def linear_scan(a: Number, b: Number, h0: Number, reverse: bool, interpret: bool
         refs, outputs = refs[:-parts], refs[-parts:]
         inputs, states = refs[: len(streams)], refs[len(streams) :]
         columns = pl.ds(lax.axis_index("block") * _NUMBERS, _NUMBERS)
-        fixed = tuple(_load(ref.at[columns]) for ref in states[:-parts])
+        fixed = tuple(load(ref.at[columns], _LAYOUT) for ref in states[:-parts])
 
         def rows(c, steps: int):
             return pl.ds(time - c * chunk - steps if reverse else c * chunk, steps)
@@ -53,7 +52,7 @@ def linear_scan(a: Number, b: Number, h0: Number, reverse: bool, interpret: bool
             plgpu.barrier_wait(arrived.at[c % _AHEAD])
             plgpu.wait_smem_to_gmem(_LEAVING - 1, wait_read_only=True)
             for k in reversed(range(steps)) if reverse else range(steps):
-                now = tuple(_load(arriving.at[c % _AHEAD, number, k]) for number in range(len(inputs)))
+                now = tuple(load(arriving.at[c % _AHEAD, number, k], _LAYOUT) for number in range(len(inputs)))
                 h = _step(fixed or now[:parts], now[-parts:], h)
                 for number, value in enumerate(h):
                     leaving.at[c % _LEAVING, number, k][...] = value
@@ -71,7 +70,7 @@ def linear_scan(a: Number, b: Number, h0: Number, reverse: bool, interpret: bool
             pl.when(c + _AHEAD < whole)(lambda: fetch(c + _AHEAD, chunk))
             return h
 
-        h = lax.fori_loop(0, whole, body, tuple(_load(ref.at[columns]) for ref in states[-parts:]))
+        h = lax.fori_loop(0, whole, body, tuple(load(ref.at[columns], _LAYOUT) for ref in states[-parts:]))
         if rest:
             fetch(whole, rest)
             run(whole, h, rest)
@@ -94,10 +93,6 @@ def linear_scan(a: Number, b: Number, h0: Number, reverse: bool, interpret: bool
     )
     hs = launch(call, [*streams, *(a if constant else ()), *h0], interpret)
     return tuple(x[:, :count] for x in hs)
-
-
-def _load(ref) -> Array:
-    return plgpu.load(ref, layout=_LAYOUT, optimized=False)  # pyright: ignore[reportCallIssue]
 
 
 def _step(a: Number, b: Number, h: Number) -> Number:

@@ -4,21 +4,18 @@ A warpgroup, four warps that share a matrix unit's product, holds 64 units. Its 
 registers, since a product has 64 rows at least and the sequences of a block are few.
 """
 
-import contextlib
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_batching import sequential_vmap
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
-from jax.extend.core import Literal
 from jaxtyping import PyTree
 
 from jaxrnn.kernels.grid import ACTIVE, RESET
+from jaxrnn.kernels.mosaic import launch, load
 from jaxrnn.kernels.plan import UNITS
 
 # Registers lie so that two neighbouring units are one access of memory, whose last axis is that of units.
@@ -124,7 +121,7 @@ class Place(NamedTuple):
 
     def read(self, refs: PyTree, *at) -> PyTree:
         """Of arrays (batch, hidden), or what stands there of longer ones, this warpgroup's part."""
-        return jax.tree.map(lambda ref: _load(self._part(ref, at), _LAYOUT), refs)
+        return jax.tree.map(lambda ref: load(self._part(ref, at), _LAYOUT), refs)
 
     def write(self, refs: PyTree, values: PyTree, *at) -> None:
         """The reverse of `read`."""
@@ -140,7 +137,7 @@ class Place(NamedTuple):
         def one(ref):
             if ref.shape[0] != 1:
                 return self.read(ref)
-            part = _load(ref.at[0, pl.ds(self.unit, UNITS)], _LAYOUT.reduce(1))
+            part = load(ref.at[0, pl.ds(self.unit, UNITS)], _LAYOUT.reduce(1))
             return lax.broadcast_in_dim(part, (UNITS, self.block.batch_tile), (0,))
 
         return jax.tree.map(one, refs)
@@ -163,11 +160,11 @@ class Place(NamedTuple):
         flags, *arrays = streams.refs
         leaves, tree = jax.tree.flatten(arrays)
         parts = [streams.arriving.at[slot, number, self.index] for number in range(len(leaves))]
-        found = jax.tree.unflatten(tree, [_load(part.transpose((1, 0)), _LAYOUT) for part in parts])
+        found = jax.tree.unflatten(tree, [load(part.transpose((1, 0)), _LAYOUT) for part in parts])
         if flags is None:
             return None, *found
         part = streams.flags_arriving.at[slot, self.index, pl.ds(0, self.block.batch_tile)]
-        bits = _load(part, _LAYOUT.reduce(0))
+        bits = load(part, _LAYOUT.reduce(0))
         return lax.broadcast_in_dim(bits, (UNITS, self.block.batch_tile), (1,)), *found
 
     def hold(self, ref, matrices, barrier) -> None:
@@ -215,10 +212,6 @@ class Place(NamedTuple):
             plgpu.copy_smem_to_gmem(shared.at[number, self.index], part, commit_group=number == len(leaves) - 1)
 
 
-def _load(ref, layout) -> Any:
-    return plgpu.load(ref, layout=layout, optimized=False)  # pyright: ignore[reportCallIssue]
-
-
 def wait_sent(pending: int) -> None:
     """Until no more than `pending` of the last `send`s are still reading shared memory; 0: until all have arrived."""
     plgpu.wait_smem_to_gmem(pending, wait_read_only=pending > 0)
@@ -232,48 +225,3 @@ def laid_out(tree: PyTree) -> PyTree:
 def acts(flags) -> tuple:
     """(active, reset) of a step; None where no step has a flag."""
     return (None, None) if flags is None else (flags & ACTIVE != 0, flags & RESET != 0)
-
-
-def lowered(function: Callable) -> Callable:
-    """The function in the operations that GPU kernels know: they have no `add_any`, which derivatives add by."""
-
-    def run(*args):
-        closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(closed, jax.tree.leaves(args)))
-
-    return run
-
-
-def _evaluate(closed, args: list) -> list:
-    jaxpr = closed.jaxpr
-    known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    known |= dict(zip(jaxpr.invars, args, strict=True))
-
-    def value(variable):
-        return variable.val if isinstance(variable, Literal) else known[variable]
-
-    for equation in jaxpr.eqns:
-        inputs, name = [value(v) for v in equation.invars], equation.primitive.name
-        if name == "add_any":
-            results = [lax.add(*inputs)]
-        elif name in ("jit", "pjit"):
-            results = _evaluate(equation.params["jaxpr"], inputs)
-        else:
-            results = equation.primitive.bind(*inputs, **equation.params)
-            results = results if equation.primitive.multiple_results else [results]
-        known.update(zip(equation.outvars, results, strict=True))
-    return [value(v) for v in jaxpr.outvars]
-
-
-def launch(kernel: Callable, arrays: list, interpret: bool) -> list:
-    """Runs a kernel, or where `interpret` holds its equations, on any device; under vmap one launch after the other."""
-    mode: Any = plgpu
-    if not hasattr(plgpu, "force_gpu_interpret_mode"):  # which has no public name before JAX 0.12
-        mode = importlib.import_module("jax._src.pallas.mosaic_gpu.interpret.params")
-
-    @sequential_vmap
-    def run(*arrays):
-        with mode.force_gpu_interpret_mode(mode.InterpretGPUParams()) if interpret else contextlib.nullcontext():
-            return kernel(*arrays)
-
-    return run(*arrays)

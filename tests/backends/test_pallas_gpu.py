@@ -16,6 +16,7 @@ from jaxrnn.backends.meeting import are_units_apart
 from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.kernels import chips, warpgroups
 from jaxrnn.kernels.chips import CHIPS
+from jaxrnn.kernels.mosaic import interpreter
 from jaxrnn.kernels.plan import Plan, Problem, block_memory, plan
 from jaxrnn.stochastic import recurrent_dropout, zoneout
 from tests.backends.test_pallas import Centred, Made, compare
@@ -85,12 +86,10 @@ def test_interpreting_needs_threads():
 @new_enough
 def test_no_races(monkeypatch):
     """By the interpreter's detector, which sees every access of shared and of global memory."""
-    mode = warpgroups.plgpu
-    if not hasattr(mode, "force_gpu_interpret_mode"):
-        mode = importlib.import_module("jax._src.pallas.mosaic_gpu.interpret.params")
+    mode = interpreter()
     force, detecting = mode.force_gpu_interpret_mode, mode.InterpretGPUParams(detect_races=True)
     monkeypatch.setattr(mode, "force_gpu_interpret_mode", lambda _: force(detecting))
-    interpreter = importlib.import_module("jax._src.pallas.mosaic_gpu.interpret.gpu_callbacks")
+    detector = importlib.import_module("jax._src.pallas.mosaic_gpu.interpret.gpu_callbacks")
 
     def races(cell, time, dtype) -> bool:
         jax.clear_caches()
@@ -100,7 +99,7 @@ def test_no_races(monkeypatch):
             return True
         finally:
             jax.clear_caches()
-        return interpreter.get_races().races_found
+        return detector.get_races().races_found
 
     assert not races(LSTM(8), 7, jnp.bfloat16)
     assert not races(MinGRU(8), 40, jnp.float32)
@@ -234,6 +233,12 @@ def test_the_plan_counts_the_shared_memory_that_kernels_ask_for(cell, monkeypatc
         assert predicted - 4096 <= most <= predicted <= chip.memory
         if tiles.chunk < 4:
             assert block_memory(problem, tiles.batch_tile, tiles.chunk + 1, trained) > chip.memory
+
+
+@new_enough
+def test_explain_tells_the_plan():
+    chosen = explain(GRU(64), jnp.zeros((5, 2, 3), jnp.bfloat16), backend=Pallas("h200")).backend
+    assert chosen == Pallas("h200", plan=Plan(16, 4, 227 << 10))
 
 
 def test_plans_of_blocks():

@@ -26,14 +26,24 @@ class Check(NamedTuple):
     precision: str
 
     def __str__(self):  # noqa: D105
-        cell = f"{type(self.cell).__name__} of {self.cell.output_size}"
+        cell = f"{type(self.cell).__name__} of {getattr(self.cell, 'hidden_size', self.cell.output_size)}"
         heads = getattr(self.cell, "heads", 1)
         within = f" in {heads} heads" if heads > 1 else ""
         return f"{type(self.backend).__name__}, {cell}{within}, T {self.time}, B {self.batch}, {self.precision}"
 
+    @property
+    def xs(self) -> jax.ShapeDtypeStruct:
+        """The inputs."""
+        dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
+        return jax.ShapeDtypeStruct((self.time, self.batch, FEATURES), dtype)
+
+    def refused(self) -> str | None:
+        """Why the device does not take it, None if it does."""
+        return self.backend.refuses(self.cell, self.xs)
+
 
 def checks(kernels: Pallas, small: bool) -> Iterator[Check]:
-    """Those that the device takes; `small`: for a smoke run."""
+    """All of them; `small`: for a smoke run."""
     gated = [
         (LSTM(64), 257, 7), (LSTM(768, heads=12), 63, 16), (GRU(768, heads=12), 63, 16), (GRU(33), 257, 1),
         (PeepholeLSTM(70), 63, 16), (Elman(250), 63, 7), (UserCell(100), 2, 7), (LSTM(128), 1, 16),
@@ -42,23 +52,9 @@ def checks(kernels: Pallas, small: bool) -> Iterator[Check]:
     if small:
         gated, linear = [(LSTM(8), 3, 2), (UserCell(6), 2, 3)], [(MinGRU(4), 3, 2)]
     for precision in ("bfloat16", "float32"):
-        for cell, time, batch in gated:
-            check = Check(cell, kernels, time, batch, precision)
-            if kernels.refuses(cell, _shape(check)) is None:
-                yield check
-    for cell, time, batch in linear:
-        check = Check(cell, kernels, time, batch, "float32")
-        if kernels.refuses(cell, _shape(check)) is None:
-            yield check
-    for precision in ("float32", "tf32"):
-        check = Check(LSTM(96), CuDNN(), 257, 7, precision)
-        if check.backend.refuses(check.cell, _shape(check)) is None:
-            yield check
-
-
-def _shape(check: Check):
-    dtype = "bfloat16" if check.precision == "bfloat16" else "float32"
-    return jax.ShapeDtypeStruct((check.time, check.batch, FEATURES), dtype)
+        yield from (Check(cell, kernels, time, batch, precision) for cell, time, batch in gated)
+    yield from (Check(cell, kernels, time, batch, "float32") for cell, time, batch in linear)
+    yield from (Check(LSTM(96), CuDNN(), 257, 7, precision) for precision in ("float32", "tf32"))
 
 
 def _draw(check: Check, seed: int):
@@ -109,7 +105,7 @@ def _results(check: Check, backend: Backend, arguments, flags, cotangents, runs:
 def differences(check: Check, seed: int) -> dict[str, tuple[float, float]]:
     """For each result (share of the reference's root mean square, limit); the kernels run twice, to the same bits."""
     arguments, flags, cotangents = _draw(check, seed)
-    dtype = _shape(check).dtype
+    dtype = check.xs.dtype
     params, xs, carry = jax.tree.map(jnp.asarray, arguments)
     rounded = cast(params, dtype), cast(xs, dtype), cast(carry, jnp.float32)
     narrow = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}[check.precision]

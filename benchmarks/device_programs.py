@@ -21,7 +21,7 @@ MODES = FORWARD, BOTH = "forward", "forward and backward"
 class Race(NamedTuple):
     """Programs that compute the same, to be timed beside each other; the first is what the others are compared with.
 
-    `programs` make, by name, a function to compile and its arguments, or of torch a function to call as it is.
+    `programs`: by name, functions of what `draw` gives; of torch, what makes a function to call as it is.
     `operations` are those of the products, `bytes` what has to be read and written at least; None where not told.
     """
 
@@ -29,7 +29,8 @@ class Race(NamedTuple):
     name: str
     dtype: str
     mode: str
-    programs: dict[str, Callable[[], Any]]
+    programs: dict[str, Callable]
+    draw: Callable[[], tuple]
     input_product: bool
     operations: float | None = None
     bytes: float | None = None
@@ -99,7 +100,7 @@ def _arguments(cell: GatedCell, dtype: str, sizes: Sizes):
     return cell.init(keys[0], sizes.features, jnp.dtype(dtype)), xs
 
 
-def _program(cell: GatedCell, backend: Backend, mode: str, dtype: str, sizes: Sizes, flags: dict[str, Any]):
+def _program(cell: GatedCell, backend: Backend, mode: str, flags: dict[str, Any]) -> Callable:
     def forward(params, xs):
         return unroll(cell, params, xs, backend=backend, **flags)[1]
 
@@ -107,7 +108,7 @@ def _program(cell: GatedCell, backend: Backend, mode: str, dtype: str, sizes: Si
         ys, pullback = jax.vjp(forward, params, xs)
         return pullback(ys)
 
-    return (forward if mode == FORWARD else both), _arguments(cell, dtype, sizes)
+    return forward if mode == FORWARD else both
 
 
 def _gated(group: str, name: str, cell: GatedCell, dtype: str, sizes: Sizes, backends) -> Iterator[Race]:
@@ -116,13 +117,12 @@ def _gated(group: str, name: str, cell: GatedCell, dtype: str, sizes: Sizes, bac
     taking = [backend for backend in backends if backend.refuses(cell, xs) is None]
     if group == "dense" and (type(cell) is not LSTM or dtype == "float32"):
         taking = [backend for backend in taking if not isinstance(backend, Scan)]  # it compiles long and says no more
+    draw = functools.partial(_arguments, cell, dtype, sizes)
     for mode in MODES:
-        programs: dict[str, Callable[[], Any]] = {
-            type(b).__name__: functools.partial(_program, cell, b, mode, dtype, sizes, {}) for b in taking
-        }
+        programs: dict[str, Callable] = {type(b).__name__: _program(cell, b, mode, {}) for b in taking}
         if cell.heads == 1 and importlib.util.find_spec("torch"):
             programs["torch"] = functools.partial(_torch, type(cell).__name__, dtype, sizes, mode)
-        yield Race(group, label, dtype, mode, programs, True, operations(cell, sizes, mode))
+        yield Race(group, label, dtype, mode, programs, draw, True, operations(cell, sizes, mode))
 
 
 def _flags(sizes: Sizes, heads: int, backends) -> Iterator[Race]:
@@ -137,13 +137,14 @@ def _flags(sizes: Sizes, heads: int, backends) -> Iterator[Race]:
     backend = backends[0]
     xs = jax.ShapeDtypeStruct((sizes.time, sizes.batch, sizes.features), dtype)
     if backend.refuses(cell, xs) is None:
+        draw = functools.partial(_arguments, cell, dtype, sizes)
         for mode in MODES:
             programs = {
-                name: functools.partial(_program, cell, backend, mode, dtype, sizes, given)
+                name: _program(cell, backend, mode, given)
                 for name, given in ((type(backend).__name__, flags), ("without flags", {}))
             }
             label = f"{_name(cell)} with lengths, mask and resets"
-            yield Race("flags", label, dtype, mode, programs, True, operations(cell, sizes, mode))
+            yield Race("flags", label, dtype, mode, programs, draw, True, operations(cell, sizes, mode))
 
 
 def _linear(number: str, sizes: Sizes, backends) -> Iterator[Race]:
@@ -159,7 +160,14 @@ def _linear(number: str, sizes: Sizes, backends) -> Iterator[Race]:
     shape = (sizes.time, sizes.batch, sizes.hidden)
     dtype = "complex64" if number == "complex" else "float32"
 
-    def make(scan, mode: str):
+    def draw():
+        keys = jax.random.split(jax.random.key(2), 2)
+        a = jax.random.uniform(keys[0], shape)
+        if number == "complex":
+            a = 0.9 * jnp.exp(1j * a)
+        return a.astype(dtype), jax.random.normal(keys[1], shape, dtype), jnp.zeros(shape[1:], dtype)
+
+    def program(scan, mode: str):
         def forward(a, b, h0):
             return scan(a, b, h0, None, False)
 
@@ -167,20 +175,13 @@ def _linear(number: str, sizes: Sizes, backends) -> Iterator[Race]:
             hs, pullback = jax.vjp(forward, a, b, h0)
             return pullback(hs)
 
-        keys = jax.random.split(jax.random.key(2), 2)
-        a = (
-            0.9 * jnp.exp(1j * jax.random.uniform(keys[0], shape))
-            if number == "complex"
-            else jax.random.uniform(keys[0], shape)
-        )
-        b = jax.random.normal(keys[1], shape, dtype)
-        return (forward if mode == FORWARD else both), (a.astype(dtype), b, jnp.zeros(shape[1:], dtype))
+        return forward if mode == FORWARD else both
 
     size = math.prod(shape) * jnp.dtype(dtype).itemsize
     for mode in MODES:
-        programs = {name: functools.partial(make, scan, mode) for name, scan in scans.items()}
+        programs = {name: program(scan, mode) for name, scan in scans.items()}
         label = f"{number} linear scan, {sizes.hidden} units, B {sizes.batch}, T {sizes.time}"
-        yield Race("linear", label, dtype, mode, programs, False, bytes=size * (3 if mode == FORWARD else 8))
+        yield Race("linear", label, dtype, mode, programs, draw, False, bytes=size * (3 if mode == FORWARD else 8))
 
 
 def _torch(module: str, dtype: str, sizes: Sizes, mode: str) -> Callable[[], Any]:

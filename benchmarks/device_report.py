@@ -56,7 +56,7 @@ def to_markdown(found: Found) -> str:
         lengths = " and ".join(map(str, told["lengths"]))
         parts.append(f"Gradient norms of {len(told['cells'])} cells at {lengths} steps, compiled: {told['seconds']} s.")
     if found["checks"]:
-        headings = ("check", "largest difference", "of", "beyond the limit")
+        headings = ("check", "largest difference", "of", "beyond the limit, or why not")
         parts += ["## Checks against float64", files.markdown_table(headings, map(_checked, found["checks"]))]
     return "\n\n".join(parts) + "\n"
 
@@ -79,6 +79,8 @@ def share_of_peak(race: Found, peaks: Found) -> float:
 
 
 def _checked(check: Found) -> tuple[str, ...]:
+    if not check["shares"]:
+        return check["what"], "", "", check.get("refused") or check["beyond"][0]
     name, share = max(check["shares"].items(), key=lambda item: item[1])
     return check["what"], f"{share:.2g}", name, ", ".join(check["beyond"]) or "none"
 

@@ -22,7 +22,7 @@ from jaxrnn.numerics import carry_dtype, cast, cast_like
 
 @dataclass(frozen=True)
 class ChunkedScan(InChunks):
-    """Chunked backpropagation through time; the default on a CPU, and elsewhere for cells that are not linear.
+    """Chunked backpropagation through time; the default on a CPU, elsewhere where Pallas and Associative refuse.
 
     Gated cells run by a custom VJP that keeps h and, with `keep_gates`, u and v of every step; without, these are
     rebuilt by one product for each chunk. Other parts of the carry, as the LSTM's c, are rebuilt step by step, unless

@@ -18,14 +18,16 @@ from jaxrnn.cell import Cell, GatedParams
 from jaxrnn.cells.lstm import LSTM, LSTMCarry
 from jaxrnn.numerics import select, zero_unless
 
+_EXACT = ("highest", "float32", "F32_F32_F32", "TF32_TF32_F32_X3")  # settings that ask for more than TF32
+
 
 @dataclass(frozen=True)
 class CuDNN(Backend):
     """The float32 LSTM of NVIDIA's cuDNN. Lengths are honoured; masks and resets it does not know.
 
-    Products are rounded to TF32, unless `jax.default_matmul_precision` is "highest" or "float32". Reverse mode to any
-    order, beyond the first by the steps of Scan(); forward mode needs Scan(). Under `jax.vmap` one run follows the
-    other.
+    Products are rounded to TF32, unless `jax.default_matmul_precision` asks for more ("highest", "float32"). Reverse
+    mode to any order, beyond the first by the steps of Scan(); forward mode needs Scan(). Under `jax.vmap` one run
+    follows the other.
     """
 
     def refuses(self, cell: Cell, xs: PyTree) -> str | None:
@@ -85,7 +87,7 @@ def _weights(params: GatedParams) -> Array:
 
 def _options(params: GatedParams, config: Any) -> tuple:
     """Of its functions: sizes, one layer without dropout in one direction, precision."""
-    exact = config.jax_default_matmul_precision in ("highest", "float32")
+    exact = config.jax_default_matmul_precision in _EXACT
     precision = lax.Precision.HIGHEST if exact else lax.Precision.HIGH
     return params.input.shape[0], params.recurrent.shape[0], 1, 0.0, False, precision
 

@@ -22,7 +22,7 @@ from jaxrnn.backends.shared import Weights, gated_weights
 from jaxrnn.cell import Cell, GatedCell, LinearCell
 from jaxrnn.errors import UnsupportedBackend
 from jaxrnn.kernels.chips import CHIPS, Chip, chip_at_hand
-from jaxrnn.kernels.plan import UNITS, Plan, Problem, plan
+from jaxrnn.kernels.plan import SEQUENCES, UNITS, Plan, Problem, block_memory, plan
 from jaxrnn.numerics import carry_dtype
 
 _THREADS = 8  # fewer can all be waiting for a warpgroup that none of them is left to run
@@ -39,8 +39,8 @@ class Pallas(InChunks):
 
     TPUs: bfloat16 and float32, whose products are of highest precision where `jax.default_matmul_precision` asks for
     more than its default; `update` may do anything within a sequence that a TPU kernel can. GPUs, from JAX 0.11 on:
-    bfloat16 (linear cells float32), `update` has to work unit by unit, and a head, or the whole of one that has none,
-    fits one thread block: 128 units of an LSTM or GRU, 256 of an Elman network.
+    gated cells in bfloat16, whose `update` has to work unit by unit, and of which a head (or all of h, without heads)
+    fits one thread block: 128 units of an LSTM or GRU, 256 of an Elman network. Linear cells run in float32.
 
     Reverse mode to any order, of gated cells beyond the first by the steps of ChunkedScan; forward mode needs Scan().
     On several devices a kernel runs inside `jax.shard_map`. Under `jax.vmap`, one launch on a GPU follows the other.
@@ -105,13 +105,11 @@ class Pallas(InChunks):
             return f"its kernels for GPUs need JAX 0.11 or newer, and this is {jax.__version__}"
         if isinstance(cell, GatedCell) and dtype != jnp.bfloat16:
             return f"its kernels of gated cells for GPUs take bfloat16, and `xs` is {dtype}"
-        if self.plan is not None and self.plan.batch_tile % CHIPS["h100"].rows:
-            return f"a GPU takes sequences by the sixteen, and the `batch_tile` of `plan` is {self.plan.batch_tile}"
         return None
 
     def sized(self, cell: Cell, xs: PyTree) -> "Pallas":
         """See Backend."""
-        if not isinstance(cell, GatedCell) or any(x.size == 0 for x in jax.tree.leaves(xs)):
+        if not isinstance(cell, GatedCell) or 0 in jax.tree.leaves(xs)[0].shape[:-1]:
             return self
         assert self.chip is not None  # see `refuses`
         problem = functools.partial(problem_of, self.chip, cell)
@@ -151,13 +149,26 @@ class Pallas(InChunks):
 
     def _plan(self, problem: Problem, trained: bool) -> Plan:
         assert self.chip is not None  # see `refuses`
-        threads = max(os.cpu_count() or 1, len(jax.devices("cpu")))
-        if self.interpret and self.chip.platform == "cuda" and problem.width > UNITS and threads < _THREADS:
-            raise UnsupportedBackend(
-                f"interpreting heads of more than {UNITS} units takes {_THREADS} threads, and JAX has {threads} here; "
-                f"start Python with XLA_FLAGS=--xla_force_host_platform_device_count={_THREADS}"
-            )
+        if self.chip.platform == "cuda":
+            self._check_block(problem, self.chip, trained)
         return self.plan or plan(problem, self.chip, trained)
+
+    def _check_block(self, problem: Problem, chip: Chip, trained: bool) -> None:
+        if self.plan is not None:
+            rows, ahead, _ = self.plan
+            needed = block_memory(problem, rows, ahead, trained)
+            if rows not in SEQUENCES or needed > chip.memory:
+                raise UnsupportedBackend(
+                    f"a block takes {' or '.join(map(str, SEQUENCES))} sequences and has {chip.memory / 1024:.0f} KiB, "
+                    f"and `plan` asks for {rows} sequences and {needed / 1024:.0f} KiB"
+                )
+        if self.interpret and problem.width > UNITS:
+            threads = max(os.cpu_count() or 1, len(jax.devices("cpu")))
+            if threads < _THREADS:
+                raise UnsupportedBackend(
+                    f"interpreting heads of more than {UNITS} units takes {_THREADS} threads, and JAX has {threads} "
+                    f"here; start Python with XLA_FLAGS=--xla_force_host_platform_device_count={_THREADS}"
+                )
 
 
 def _as_init_makes(cell: GatedCell, key, xs: PyTree) -> tuple[Any, Any, Steps]:
@@ -189,7 +200,7 @@ def _settings(config: Any) -> tuple:
 def _refusal(backend: Pallas, chip: Chip, cell: GatedCell, structure, leaves, settings) -> str | None:
     """Why not; cached by all that the answer depends on, `settings` of JAX among it, as a first answer takes long."""
     xs = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
-    if jax.tree.leaves(xs)[0].size == 0:
+    if 0 in jax.tree.leaves(xs)[0].shape[:-1]:
         return None
     try:
         problem = functools.partial(problem_of, chip, cell)
@@ -212,5 +223,6 @@ def _lowering_error(backend: Pallas, chip: Chip, cell: GatedCell, xs: PyTree) ->
     try:
         jax.jit(both).trace(jax.eval_shape(jax.random.key, 0), xs).lower(lowering_platforms=(chip.platform,))
     except Exception as error:  # noqa: BLE001 - whatever a compiler says of an update that it does not know
-        return f"its kernels cannot hold the update of {type(cell).__name__}: {str(error).splitlines()[0]}"
+        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"its kernels cannot hold the update of {type(cell).__name__}: {words}"
     return None

@@ -42,7 +42,7 @@ def problem_of(chip: Chip, cell: GatedCell, weights: Weights, carry, steps: Step
         part = weights.recurrent.shape[-2]
         if not are_units_apart(cell.update, *_seen_by_update(part, hidden, weights.pointwise, carry, u, v)):
             raise UnsupportedBackend(
-                f"its kernels for GPUs take an update unit by unit, and units of {name} meet in its own"
+                f"its kernels for GPUs take an update unit by unit, and in that of {name} units meet or are counted"
             )
         width = round_up(part, UNITS)
     elif weights.recurrent.ndim == 3:

@@ -9,8 +9,8 @@ class Chip(NamedTuple):
     """An accelerator. `memory`: bytes on the chip that a kernel may use, for one core of a TPU or one block of a GPU.
 
     `platform`: what JAX lowers for. `rows`: sequences that its matrix unit multiplies at once. `kind`: what JAX calls
-    it, or how that begins. `topology`: what the TPU compiler calls a smallest machine of it, to compile for without
-    one; None for a GPU.
+    it, of a GPU the first two words. `topology`: what the TPU compiler calls a smallest machine of it, to compile for
+    without one; None for a GPU.
     """
 
     name: str
@@ -42,5 +42,6 @@ CHIPS = {
 def chip_at_hand() -> Chip | None:
     """The chip of the first device; None where kernels know none such."""
     kind = jax.devices()[0].device_kind
-    names = kind, " ".join(kind.split()[:2])  # a GPU's goes on with its memory or its socket
-    return next((chip for name in names for chip in CHIPS.values() if chip.kind == name), None)
+    if kind.startswith("NVIDIA"):
+        kind = " ".join(kind.split()[:2])  # what follows is its memory or its socket
+    return next((chip for chip in CHIPS.values() if chip.kind == kind), None)

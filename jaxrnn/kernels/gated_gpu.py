@@ -27,13 +27,9 @@ def _shapes(tree: PyTree, shape: tuple[int, ...], dtype=jnp.float32) -> PyTree:
     return jax.tree.map(lambda _: jax.ShapeDtypeStruct(shape, dtype), tree)
 
 
-def _prepared(constants: Constants, flags, block: Block) -> tuple:
-    """Matrices cut up, pointwise parameters of one number for each unit, and flags (time, batch)."""
-    hidden = constants.recurrent.shape[0] * block.width
-    pointwise = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (1, hidden)) if x.shape == (1, 1) else x, constants.pointwise
-    )
-    return block.parts(constants.recurrent), pointwise, None if flags is None else flags[..., 0]
+def _spread(constants: PyTree, hidden: int) -> PyTree:
+    """Leaves of one number as one for each unit."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (1, hidden)) if x.shape == (1, 1) else x, constants)
 
 
 def _walk(place: Place, streams: Streams, time: int, ahead: int, backwards: bool, step: Callable, state: PyTree):
@@ -95,7 +91,7 @@ def forward(
             pl.when(k > 0)(lambda: place.send(after.at[(k + 1) % 2], carries, t + 1 if reverse else t - 1))
             fetch()
             v = place.products([[(gate, operand.at[0])] for gate in range(gates)], matrices)
-            carry = laid_out(select(active, update(pointwise, before, u, v), before))
+            carry = laid_out(select(active, lowered(update)(pointwise, before, u, v), before))
             wait_sent(1)  # the carries of the last step may still be on their way, those before them not
             place.put(after.at[k % 2], only(carries, carry))
             return carry
@@ -105,7 +101,8 @@ def forward(
         place.send(after.at[(time - 1) % 2], carries, 0 if reverse else time - 1)
         wait_sent(0)
 
-    recurrent, pointwise, flags = _prepared(constants, flags, block)
+    recurrent, pointwise, fresh = block.parts(constants.recurrent), *_spread((constants.pointwise, fresh), hidden)
+    flags = None if flags is None else flags[..., 0]
     last, carries = block.call(
         kernel,
         ((flags, us), recurrent, pointwise, fresh, carry),
@@ -185,7 +182,8 @@ def backward(
         place.write(d_pointwise, totals)
         wait_sent(0)
 
-    recurrent, pointwise, flags = _prepared(constants, flags, block)
+    recurrent, pointwise = block.parts(constants.recurrent), _spread(constants.pointwise, hidden)
+    flags = None if flags is None else flags[..., 0]
     whole, narrow = (time, batch, hidden), constants.recurrent.dtype
     streams = flags, befores, us, vs, d_carries
     d_first, d_vs, d_us, d_extras, d_pointwise = block.call(

@@ -10,6 +10,8 @@ from jax.custom_batching import sequential_vmap
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.extend.core import Literal
 
+from jaxrnn.backends.meeting import CALLS
+
 
 def load(ref, layout) -> Any:
     """What stands behind a reference, spread over the registers of a warpgroup by `layout`."""
@@ -17,7 +19,7 @@ def load(ref, layout) -> Any:
 
 
 def lowered(function: Callable) -> Callable:
-    """The function in the operations that GPU kernels know: they have no `add_any`, which derivatives add by."""
+    """The function in operations that GPU kernels know: without calls, nor `add_any`, by which derivatives add."""
 
     def run(*args):
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
@@ -38,8 +40,8 @@ def _evaluate(closed, args: list) -> list:
         inputs, name = [value(v) for v in equation.invars], equation.primitive.name
         if name == "add_any":
             results = [lax.add(*inputs)]
-        elif name in ("jit", "pjit"):
-            results = _evaluate(equation.params["jaxpr"], inputs)
+        elif name in CALLS:
+            results = _evaluate(equation.params.get("jaxpr") or equation.params["call_jaxpr"], inputs)
         else:
             results = equation.primitive.bind(*inputs, **equation.params)
             results = results if equation.primitive.multiple_results else [results]

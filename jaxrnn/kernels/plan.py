@@ -16,7 +16,7 @@ ROOMY = 0.97
 CHUNKS, SHORT_CHUNKS = (32, 16, 8, 4), (2, 1)
 
 UNITS = 64  # of a warpgroup of a GPU: rows of its smallest product
-WIDEST_BLOCK = 256  # units of a head on a GPU: beyond it a thread has too few registers
+SEQUENCES = (16, 32)  # of a block: from the smallest product's columns to as many flags as are copied at once
 AHEAD = (4, 3, 2, 1)  # steps that a block fetches before their use; more than a few hide no more of memory's latency
 _SMALL = 4096  # bytes of a block's shared memory for flags, barriers and alignment
 
@@ -46,7 +46,8 @@ class Problem(NamedTuple):
     @property
     def matrices(self) -> str:
         """In words."""
-        return f"{self.gates} recurrent matrices of {self.width} x {self.width}"
+        kind = "matrix" if self.gates == 1 else "matrices"
+        return f"{self.gates} recurrent {kind} of {self.width} x {self.width}"
 
 
 class Plan(NamedTuple):
@@ -136,11 +137,12 @@ def block_memory(problem: Problem, batch_tile: int, ahead: int, trained: bool) -
 
 def _plan_block(problem: Problem, chip: Chip, trained: bool) -> Plan:
     fits = [n for n in AHEAD if block_memory(problem, chip.rows, n, trained) <= chip.memory]
-    if problem.width > WIDEST_BLOCK or not fits:
+    if not fits:
         least = block_memory(problem, chip.rows, 1, trained)
+        narrower = (problem._replace(width=width) for width in range(problem.width - UNITS, 0, -UNITS))
+        widest = (p.width for p in narrower if block_memory(p, chip.rows, 1, trained) <= chip.memory)
         raise UnsupportedBackend(
             f"{problem.matrices} and {chip.rows} sequences take {least / 1024:.0f} KiB of the shared memory of a "
-            f"block, and {chip} has {chip.memory / 1024:.0f}, for heads of at most {WIDEST_BLOCK} units; more `heads` "
-            "are smaller ones"
+            f"block, and {chip} has {chip.memory / 1024:.0f}; the widest head that fits has {next(widest, 0)} units"
         )
     return Plan(chip.rows, fits[0], chip.memory)

@@ -16,11 +16,11 @@ from jaxtyping import PyTree
 
 from jaxrnn.kernels.grid import ACTIVE, RESET
 from jaxrnn.kernels.mosaic import launch, load
-from jaxrnn.kernels.plan import UNITS
+from jaxrnn.kernels.plan import SEQUENCES, UNITS
 
 # Registers lie so that two neighbouring units are one access of memory, whose last axis is that of units.
 _LAYOUT = plgpu.Layout.WGMMA_TRANSPOSED
-FLAGS = 32  # of one warpgroup in shared memory: what is copied there begins at multiples of 128 bytes
+FLAGS = max(SEQUENCES)  # of one warpgroup in shared memory: what is copied there begins at multiples of 128 bytes
 
 
 def _shared(shape: tuple[int, ...], dtype) -> Any:

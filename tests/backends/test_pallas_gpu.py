@@ -141,7 +141,7 @@ def test_noise_of_a_whole_sequence_and_of_each_step():
     gradient = jax.grad(loss, (0, 1))
     assert_close(gradient(params, xs, KERNEL), gradient(params, xs, Scan()), 2e-2)
     compare(UserNoise(8), KERNEL, 4, (3,), jnp.bfloat16)
-    for shape in ((), (8,)):
+    for shape in ((), (1,), (8,)):
         compare(Made(8, lambda x, p: x * p, shape), KERNEL, 4, (3, 2), jnp.bfloat16)
 
 
@@ -166,7 +166,34 @@ def test_vmap_and_second_derivatives(cell, dtype):
 
 
 @new_enough
-@pytest.mark.parametrize("cell", CELLS, ids=name)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda x, p: x * x.shape[-1] ** -0.5,
+        lambda x, p: x / x.shape[0],
+        lambda x, p: x * jnp.sum(p),
+        lambda x, p: x / jnp.linalg.norm(p),
+        lambda x, p: x * p[0],
+        lambda x, p: x + jnp.cumsum(p),
+    ],
+    ids=["units", "sequences", "sum", "norm", "one of them", "those before"],
+)
+def test_units_that_meet_or_are_counted_are_refused(act):
+    """A kernel sees them transposed and filled up."""
+    with pytest.raises(UnsupportedBackend, match="meet or are counted|reads how many there are|may meet"):
+        explain(Made(8, act, (8,)), jnp.zeros((3, 2, 4), jnp.bfloat16), backend=KERNEL)
+
+
+@new_enough
+@pytest.mark.parametrize(
+    "cell", [LSTM(1), PeepholeLSTM(1), Elman(8, "relu"), Made(8, lambda x, p: jax.nn.softplus(x))], ids=name
+)
+def test_single_units_and_derivatives_of_their_own(cell):
+    compare(cell, KERNEL, 3, (3,), jnp.bfloat16)
+
+
+@new_enough
+@pytest.mark.parametrize("cell", [*CELLS, Elman(8, "relu")], ids=name)
 def test_every_cell_lowers_for_a_gpu_or_is_refused(cell):
     """Without one, with both passes and all flags. Refused are cells that are neither, and units that meet."""
     if isinstance(cell, LinearCell):
@@ -184,19 +211,24 @@ def test_every_cell_lowers_for_a_gpu_or_is_refused(cell):
     "cell, dtype, backend, words",
     [
         (LSTM(4), jnp.float32, Pallas("h200"), "gated cells for GPUs take bfloat16, and `xs` is float32"),
-        (Centred(8), jnp.bfloat16, KERNEL, "take an update unit by unit, and units of Centred meet"),
+        (
+            Centred(8),
+            jnp.bfloat16,
+            KERNEL,
+            "unit by unit, and in that of Centred units meet or are counted",
+        ),
         (
             LSTM(256),
             jnp.bfloat16,
             Pallas("h200"),
-            r"4 recurrent matrices of 256 x 256 and 16 sequences take \d+ KiB .* and h200 has 227",
+            r"4 recurrent matrices of 256 x 256 .* take \d+ KiB .*h200 has 227; the widest head that fits has 128",
         ),
-        (Elman(320), jnp.bfloat16, Pallas("h100"), "for heads of at most 256 units"),
+        (Elman(320), jnp.bfloat16, Pallas("h100"), "1 recurrent matrix of 320 x 320 .* fits has 256 units"),
         (
             LSTM(4),
             jnp.bfloat16,
             Pallas("h100", plan=Plan(8, 1, 1)),
-            "by the sixteen, and the `batch_tile` .* is 8",
+            "16 or 32 sequences .* asks for 8 sequences",
         ),
         (Made(4, lambda x, p: jax.lax.erf_inv(x)), jnp.bfloat16, Pallas("h100"), "cannot hold the update of Made"),
     ],
@@ -246,7 +278,7 @@ def test_plans_of_blocks():
     assert plan(lstm(width=64), CHIPS["h100"])[:2] == (16, 4)
     assert plan(lstm(width=128), CHIPS["h200"])[:2] == (16, 1)
     assert plan(Problem(time=9, batch=1, width=256, gates=1, itemsize=2), CHIPS["h200"])[:2] == (16, 1)
-    with pytest.raises(UnsupportedBackend, match="heads of at most 256 units; more `heads` are smaller ones"):
+    with pytest.raises(UnsupportedBackend, match="the widest head that fits has 128 units"):
         plan(lstm(width=192), CHIPS["h200"])
 
 

@@ -53,11 +53,29 @@ def test_a_wrong_kernel_is_found(tmp_path, monkeypatch):
     assert "outputs" in json.loads((tmp_path / "device.json").read_text())["checks"][0]["beyond"]
 
 
+def test_checks_that_fail_or_are_refused_are_told(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(device, "differences", fail)
+    assert device.main(["--smoke", "--parts", "checks", "--out", str(tmp_path)]) == 1
+    found = json.loads((tmp_path / "device.json").read_text())["checks"]
+    assert {"failed: RuntimeError: out of memory"} == {word for check in found for word in check["beyond"]}
+    refused = [check for check in found if "refused" in check]
+    assert refused and all(check["what"].startswith("CuDNN") for check in refused)
+    assert "cuDNN is for NVIDIA GPUs" in (tmp_path / "device.md").read_text()
+
+
+def test_no_parts_are_refused(tmp_path, capsys):
+    assert device.main(["--smoke", "--out", str(tmp_path), "--parts"]) == 2
+    assert "--parts: must be some of checks, heads" in capsys.readouterr().err
+
+
 def test_what_is_checked_and_timed():
     """Every kind of kernel at every number of steps and sequences, and the shapes that are promised."""
     full = list(checks(KERNELS, small=False))
     assert {check.time for check in full} >= {1, 2, 63, 257} and {check.batch for check in full} >= {1, 7, 16}
-    assert {check.precision for check in full} == {"bfloat16", "float32"}
+    assert {check.precision for check in full} == {"bfloat16", "float32", "tf32"}
     scans = [race for race in races(FULL, (ChunkedScan(), Scan())) if race.group in ("heads", "dense")]
     names = " ".join(race.name for race in scans)
     assert all(f"in {heads} head" in names for heads in (1, 3, 12))

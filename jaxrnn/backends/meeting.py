@@ -65,8 +65,10 @@ def are_units_apart(update: Callable, pointwise, carry, u, v) -> bool:
     arguments = pointwise, carry, u, v
     rows, width = jax.tree.leaves(carry)[0].shape
     try:
-        other = _resized(arguments, {rows: rows + 12, width: 2 * width + 1})
-        return _follow(update, *arguments) and _read(update, arguments) == _read(update, other)
+        # Neither is 1 unit wide, which is broadcast by other equations than more are.
+        some, more = ({rows: rows + n, width: n * width + n} for n in (1, 2))
+        same = _read(update, _resized(arguments, some)) == _read(update, _resized(arguments, more))
+        return same and _follow(update, *arguments)
     except (UnsupportedBackend, TypeError, ValueError):  # an update that names the whole width fails on a part of it
         return False
 

@@ -66,9 +66,8 @@ def are_units_apart(update: Callable, pointwise, carry, u, v) -> bool:
     rows, width = jax.tree.leaves(carry)[0].shape
     try:
         # Neither is 1 unit wide, which is broadcast by other equations than more are.
-        some, more = ({rows: rows + n, width: n * width + n} for n in (1, 2))
-        same = _read(update, _resized(arguments, some)) == _read(update, _resized(arguments, more))
-        return same and _follow(update, *arguments)
+        some, more = (_resized(arguments, {rows: rows + n, width: n * (width + 1)}) for n in (1, 2))
+        return _read(update, some) == _read(update, more) and _follow(update, *some)
     except (UnsupportedBackend, TypeError, ValueError):  # an update that names the whole width fails on a part of it
         return False
 

@@ -229,6 +229,21 @@ def test_a_refusal_is_of_its_own_settings():
             assert Pallas("v5e").refuses(LSTM(8), xs) is None
 
 
+@pytest.mark.parametrize(
+    "act",
+    [lambda x, p: x * x.shape[-1] ** -0.5, lambda x, p: x * p.mean(), lambda x, p: x / jnp.linalg.norm(p)],
+    ids=["number of units", "mean", "norm"],
+)
+def test_heads_whose_units_are_counted_or_reduced_stay_together(act):
+    """Else a group of them would count itself."""
+    compare(Made(256, act, (256,), heads=2), KERNEL, 3, (2,), jnp.float32)
+
+
+def test_sequences_that_are_counted_are_refused():
+    with pytest.raises(UnsupportedBackend, match="its update reads how many there are"):
+        explain(Made(4, lambda x, p: x / x.shape[0]), jnp.zeros((3, 2, 4), jnp.float32), backend=KERNEL)
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_noise_of_a_whole_sequence_and_of_each_step(training):
     """A mask (batch, hidden) among the pointwise parameters, and masks beside u."""

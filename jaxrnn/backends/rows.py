@@ -26,15 +26,17 @@ class Rows:
 
         def leaf(x):
             x = x.reshape(*x.shape[:axis], self.count, x.shape[-1])
-            widths = [(0, 0)] * axis + [(0, self.missing), (0, 0)]
-            x = jnp.pad(x, widths, mode="constant" if zeros else "edge") if self.missing else x
-            return self._fill_heads(x, zeros)
+            return self._fill_heads(self._fill_rows(x, axis, zeros), zeros)
 
         return jax.tree.map(leaf, tree)
 
     def constant(self, x):
         """Of what all sequences share: an array (1, hidden) or, as it is, (1, 1)."""
         return x if x.shape == (1, 1) else self._fill_heads(x, zeros=False)
+
+    def _fill_rows(self, x, axis: int, zeros: bool):
+        widths = [(0, 0)] * axis + [(0, self.missing), (0, 0)]
+        return jnp.pad(x, widths, mode="constant" if zeros else "edge") if self.missing else x
 
     def _fill_heads(self, x, zeros: bool):
         units, whole = self.head
@@ -73,5 +75,4 @@ class Rows:
             return jnp.where(jnp.broadcast_to(spread, shape), bit, 0)
 
         bits = everywhere(active, ACTIVE, True) | everywhere(resets, RESET, False)
-        bits = bits.astype(jnp.int32).reshape(time, self.count, 1)
-        return jnp.pad(bits, [(0, 0), (0, self.missing), (0, 0)], mode="edge") if self.missing else bits
+        return self._fill_rows(bits.astype(jnp.int32).reshape(time, self.count, 1), 1, zeros=False)

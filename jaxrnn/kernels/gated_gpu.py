@@ -17,9 +17,10 @@ from jaxtyping import PyTree
 from jaxrnn.backends.base import restart
 from jaxrnn.backends.shared import through
 from jaxrnn.kernels.gated import Constants, only, own
+from jaxrnn.kernels.grid import acts
 from jaxrnn.kernels.mosaic import lowered
 from jaxrnn.kernels.plan import Plan
-from jaxrnn.kernels.warpgroups import Block, Place, Streams, acts, laid_out, wait_sent
+from jaxrnn.kernels.warpgroups import Block, Place, Streams, laid_out, wait_sent
 from jaxrnn.numerics import plus, select, zero_unless
 
 

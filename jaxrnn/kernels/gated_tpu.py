@@ -67,7 +67,7 @@ def forward(
         grid.at_start(lambda: write(state, read(first)))
 
         def step(i):
-            active, reset = acts(flags, i)
+            active, reset = acts(read(flags, i))
             before = restart(fresh, reset, read(state))
             v = tuple(_product(before.h, constants.recurrent[gate]) for gate in range(gates))
             after = select(active, update(pointwise, before, read(us, i), v), before)
@@ -134,7 +134,7 @@ def backward(
             write(totals, jax.tree.map(jnp.zeros_like, read(totals)))
 
         def step(i):
-            active, reset = acts(flags, i)
+            active, reset = acts(read(flags, i))
             before, u, v, d_carry = (read(stream, i) for stream in (befores, us, vs, d_carries))
             v = tuple(jnp.zeros_like(u_) if v_ is None else v_ for u_, v_ in zip(u, v, strict=False))
             d_after = plus(read(state), d_carry)

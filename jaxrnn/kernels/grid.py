@@ -131,9 +131,6 @@ def write(refs, values, *at) -> None:
     jax.tree.map(one, refs, values)
 
 
-def acts(flags, i) -> tuple:
-    """(active, reset) of a step, (batch, 1) each; None where no step has a flag."""
-    if flags is None:
-        return None, None
-    bits = flags[i]
-    return bits & ACTIVE != 0, bits & RESET != 0
+def acts(flags) -> tuple:
+    """(active, reset) of a step's flags; None where no step has a flag."""
+    return (None, None) if flags is None else (flags & ACTIVE != 0, flags & RESET != 0)

@@ -33,7 +33,7 @@ def linear_scan(a: Number, b: Number, h0: Number, flags, reverse: bool, memory: 
         grid.at_start(lambda: write(state, read(first)))
 
         def step(i):
-            _, reset = acts(flags, i)
+            _, reset = acts(read(flags, i))
             before = zero_where(reset, read(state))
             h = jax.tree.map(jnp.add, times(read(a) if constant else read(a, i), before), read(b, i))
             write(state, h)

@@ -14,7 +14,6 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import PyTree
 
-from jaxrnn.kernels.grid import ACTIVE, RESET
 from jaxrnn.kernels.mosaic import launch, load
 from jaxrnn.kernels.plan import SEQUENCES, UNITS
 
@@ -63,7 +62,7 @@ class Block(NamedTuple):
         return plgpu.Barrier(num_arrivals=self.warpgroups)
 
     def parts(self, matrices):
-        """Matrices (groups, gates, width, width) as x is multiplied by them, transposed and cut up for `product`."""
+        """Matrices (groups, gates, width, width) as x is multiplied by them, transposed and cut up for `products`."""
         groups, gates = matrices.shape[:2]
         cut = matrices.swapaxes(-1, -2).reshape(groups, gates, self.warpgroups, UNITS, self.warpgroups, UNITS)
         return cut.swapaxes(3, 4).reshape(groups, -1, UNITS, UNITS)
@@ -115,19 +114,18 @@ class Place(NamedTuple):
     unit: Any
     sequence: Any
 
-    def _part(self, ref, at: tuple):
-        place = (*at, pl.ds(self.sequence, self.block.batch_tile), pl.ds(self.unit, UNITS))
-        return ref.at[place].transpose((1, 0))
+    def _part(self, ref, *at):
+        return ref.at[(*at, pl.ds(self.sequence, self.block.batch_tile), pl.ds(self.unit, UNITS))]
 
     def read(self, refs: PyTree, *at) -> PyTree:
         """Of arrays (batch, hidden), or what stands there of longer ones, this warpgroup's part."""
-        return jax.tree.map(lambda ref: load(self._part(ref, at), _LAYOUT), refs)
+        return jax.tree.map(lambda ref: load(self._part(ref, *at).transpose((1, 0)), _LAYOUT), refs)
 
     def write(self, refs: PyTree, values: PyTree, *at) -> None:
         """The reverse of `read`."""
 
         def one(ref, value):
-            self._part(ref, at)[...] = value
+            self._part(ref, *at).transpose((1, 0))[...] = value
 
         jax.tree.map(one, refs, values)
 
@@ -146,13 +144,12 @@ class Place(NamedTuple):
         """Starts to bring what stands at step t to shared memory: (flags (time, batch) or None, trees of arrays)."""
         flags, *arrays = streams.refs
         barrier = streams.arrived.at[slot * self.block.warpgroups + self.index]
-        tile = pl.ds(self.sequence, self.block.batch_tile)
         for number, ref in enumerate(jax.tree.leaves(arrays)):
-            part = ref.at[t, tile, pl.ds(self.unit, UNITS)]
-            plgpu.copy_gmem_to_smem(part, streams.arriving.at[slot, number, self.index], barrier)
+            plgpu.copy_gmem_to_smem(self._part(ref, t), streams.arriving.at[slot, number, self.index], barrier)
         if flags is not None:
             target = streams.flags_arriving.at[slot, self.index, pl.ds(0, self.block.batch_tile)]
-            plgpu.copy_gmem_to_smem(flags.at[t, tile], target, barrier)
+            part = flags.at[t, pl.ds(self.sequence, self.block.batch_tile)]
+            plgpu.copy_gmem_to_smem(part, target, barrier)
 
     def receive(self, streams: "Streams", slot) -> tuple:
         """What `fetch` brought, flags as a full array; once all have met, the slot is free."""
@@ -208,8 +205,8 @@ class Place(NamedTuple):
         """Copies this warpgroup's part of what was put to arrays (time, batch, hidden); see `wait_sent`."""
         leaves = jax.tree.leaves(refs)
         for number, ref in enumerate(leaves):
-            part = ref.at[t, pl.ds(self.sequence, self.block.batch_tile), pl.ds(self.unit, UNITS)]
-            plgpu.copy_smem_to_gmem(shared.at[number, self.index], part, commit_group=number == len(leaves) - 1)
+            last = number == len(leaves) - 1
+            plgpu.copy_smem_to_gmem(shared.at[number, self.index], self._part(ref, t), commit_group=last)
 
 
 def wait_sent(pending: int) -> None:
@@ -220,8 +217,3 @@ def wait_sent(pending: int) -> None:
 def laid_out(tree: PyTree) -> PyTree:
     """Arrays as the registers of a warpgroup hold them."""
     return jax.tree.map(lambda x: plgpu.layout_cast(x, _LAYOUT), tree)
-
-
-def acts(flags) -> tuple:
-    """(active, reset) of a step; None where no step has a flag."""
-    return (None, None) if flags is None else (flags & ACTIVE != 0, flags & RESET != 0)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Array, Int32, Integer
 
+from jaxrnn.data.encodings import checked
+
 
 @dataclass(frozen=True)
 class Alphabet:
@@ -65,13 +67,7 @@ class Alphabet:
         Raises:
             ValueError: a token is below 0, or not below `size`.
         """
-        tokens = np.asarray(tokens)
-        outside = tokens[(tokens < 0) | (tokens >= self.size)]
-        if outside.size:
-            raise ValueError(
-                f"Alphabet.decode: `tokens` must lie between 0 and {self.size - 1}, got {outside[0]}. "
-                "Give tokens of this alphabet."
-            )
+        tokens = checked("Alphabet.decode: `tokens`", tokens, self.size, "Give tokens of this alphabet.")
         return "".join(self.characters[token] for token in tokens)
 
 

@@ -8,15 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
-from jaxrnn.data.positions import (
-    check_fits_int32,
-    check_key,
-    check_sizes,
-    filled,
-    int32_if_whole,
-    locate_in_epoch,
-    orders,
-)
+from jaxrnn.data.groups import Groups, padded
+from jaxrnn.data.positions import check_fits_int32, check_key, check_sizes, int32_if_whole
 from jaxrnn.tasks import Batch
 
 Rows = Sequence[Shaped[np.ndarray, "_ ..."]]
@@ -90,23 +83,19 @@ class Buckets:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return len(self._slots)
+        return len(self._groups)
 
     def at(self, position: int) -> Batch:
         """The batch at a position >= 0, a pure function of it."""
-        epoch, index = locate_in_epoch(self, position)
-        slots, *ranks = orders(self.key, epoch, len(self._slots), *map(len, self._groups))
-        group, part = self._slots[slots[index]]
-        members = self._groups[group][ranks[group]]
-        rows, counted = filled(members[part * self.batch : (part + 1) * self.batch], self.batch)
+        rows, members, counted = self._groups.at(self, position)
         ends = self._lengths[rows]
         time = int(self._lengths[members].max())
         steps = np.arange(time)[:, None]
         if self._one_each:
             targets, scored = np.asarray(self.targets)[rows], steps == ends - 1
         else:
-            targets, scored = _padded([np.asarray(self.targets[row]) for row in rows], time), steps < ends
-        inputs = _padded([self.inputs[row] for row in rows], time)
+            targets, scored = padded([np.asarray(self.targets[row]) for row in rows], time), steps < ends
+        inputs = padded([self.inputs[row] for row in rows], time)
         return Batch(inputs, int32_if_whole(targets), scored & counted)
 
     @property
@@ -119,15 +108,8 @@ class Buckets:
         return np.array([len(sequence) for sequence in self.inputs])
 
     @functools.cached_property
-    def _groups(self) -> list[np.ndarray]:
-        by_length = np.argsort(self._lengths, kind="stable")
-        return [group for group in np.array_split(by_length, self.buckets) if group.size]
-
-    @functools.cached_property
-    def _slots(self) -> np.ndarray:
-        """The batches of an epoch (count, 2): the group, and which of its batches."""
-        counts = [-(-len(group) // self.batch) for group in self._groups]
-        return np.array([(group, part) for group, count in enumerate(counts) for part in range(count)])
+    def _groups(self) -> Groups:
+        return Groups(np.argsort(self._lengths, kind="stable"), self.batch, self.key, self.buckets)
 
 
 def next_step(sequences: Rows) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -160,11 +142,3 @@ def _check_alike(name: str, sequences) -> None:
                 f"Buckets: `{name}` must have one dtype and the same features, got {got} in number {place} after "
                 f"{first} in number 0. Bring them to one form first."
             )
-
-
-def _padded(sequences: list[np.ndarray], time: int) -> np.ndarray:
-    """Sequences side by side (time, batch, ...), zeros after their ends."""
-    padded = np.zeros((time, len(sequences), *sequences[0].shape[1:]), sequences[0].dtype)
-    for row, sequence in enumerate(sequences):
-        padded[: len(sequence), row] = sequence
-    return padded

@@ -3,30 +3,35 @@
 import functools
 import operator
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from jaxrnn.cell import is_size
-from jaxrnn.tasks import Batch
+
+Made = TypeVar("Made")
+Makes = TypeVar("Makes", covariant=True)
 
 
 @runtime_checkable
-class Source(Protocol):
-    """Batches as a pure function of a position: a run that resumes at a position sees what one never stopped sees."""
+class Source(Protocol[Makes]):
+    """Batches as a pure function of a position: a run that resumes at a position sees what one never stopped sees.
+
+    Most make a `Batch`; `Source[Batch]` says so.
+    """
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         ...
 
-    def at(self, position: int) -> Batch:
+    def at(self, position: int) -> Makes:
         """The batch at a position >= 0, of epoch position // len, in NumPy."""
         ...
 
 
-def batches(source: Source, epoch: int = 0) -> Iterator[Batch]:
+def batches(source: Source[Made], epoch: int = 0) -> Iterator[Made]:
     """All batches of an epoch, one after the other: every row or step once, as for an evaluation."""
     return (source.at(epoch * len(source) + index) for index in range(len(source)))
 

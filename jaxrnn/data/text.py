@@ -25,10 +25,7 @@ def read_text(path: str | PathLike[str]) -> str:
     Raises:
         ValueError: the file is missing, cannot be read, is empty or is not UTF-8.
     """
-    try:
-        return _content("read_text", path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"read_text: {path} is not UTF-8: {error}. Take its bytes with read_bytes.") from error
+    return text_of("read_text", path)
 
 
 def tinyshakespeare(directory: str | PathLike[str] | None = None) -> str:
@@ -66,6 +63,21 @@ def split_by_position(sequence: Steps, share: float = 0.9) -> tuple[Steps, Steps
             f"{len(sequence)} steps, got {share}. Take one nearer to 0.5, or a longer sequence."
         )
     return sequence[:cut], sequence[cut:]
+
+
+def text_of(reader: str, path: str | PathLike[str]) -> str:
+    """What `read_text` gives; errors name the function that a user called."""
+    try:
+        return _content(reader, path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{reader}: {path} is not UTF-8: {error}. Save it as UTF-8, or take its bytes with read_bytes."
+        ) from error
+
+
+def lines_of(content: bytes) -> list[str]:
+    """The lines of a text in UTF-8, of which the last may end or not."""
+    return content.decode("utf-8").removesuffix("\n").split("\n")
 
 
 def _content(reader: str, path) -> bytes:

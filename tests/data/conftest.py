@@ -1,9 +1,10 @@
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from jaxrnn.data.files import FILES
+from jaxrnn.data.files import FILES, File
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,18 @@ def directory():
     if missing:
         pytest.skip(f"the real data are not on this machine: {path} lacks {missing[0]}")
     return path
+
+
+@pytest.fixture
+def pinned(tmp_path, monkeypatch):
+    """Puts a small file in the place of one of a data set, under the content that `locate` is to expect."""
+
+    def put(name, content):
+        assert name in FILES
+        monkeypatch.setitem(FILES, name, File(hashlib.sha256(content).hexdigest(), FILES[name].url))
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return tmp_path
+
+    return put

@@ -22,7 +22,7 @@ from jaxrnn.sequence import Stack as Stack
 from jaxrnn.unroll import explain as explain
 from jaxrnn.unroll import unroll as unroll
 
-_LAZY = ("data", "debug", "gradients", "nn", "stochastic", "tasks", "train")
+_LAZY = ("data", "debug", "decoding", "gradients", "models", "nn", "stochastic", "tasks", "train")
 
 
 def __getattr__(name: str):

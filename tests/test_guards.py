@@ -51,7 +51,7 @@ FLOORS = [
     ],
     ["validation", "unroll"],
     ["sequence", "stochastic", "debug"],
-    ["gradients", "tasks", "data", "nn"],
+    ["gradients", "tasks", "data", "nn", "decoding"],
     ["train", "models"],
     ["interop"],
 ]
@@ -60,6 +60,7 @@ FREE_WITHIN = {
     "jaxrnn.gradients",
     "jaxrnn.tasks",
     "jaxrnn.data",
+    "jaxrnn.decoding",
     "jaxrnn.stochastic",
     "jaxrnn.train",
     "jaxrnn.models",
@@ -138,7 +139,7 @@ def test_a_bare_import_is_light():
     assert not loaded & high
 
 
-@pytest.mark.parametrize("floor", ["data", "debug", "gradients", "nn", "stochastic", "tasks", "train"])
+@pytest.mark.parametrize("floor", ["data", "debug", "decoding", "gradients", "models", "nn", "stochastic", "tasks", "train"])
 def test_higher_floors_load_on_first_access(floor):
     code = f"import sys, jaxrnn; jaxrnn.{floor}; assert 'jaxrnn.{floor}' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,8 @@ from jaxrnn.data.buckets import lengths as lengths
 from jaxrnn.data.buckets import next_step as next_step
 from jaxrnn.data.chorales import jsb_chorales as jsb_chorales
 from jaxrnn.data.chorales import piano_roll as piano_roll
+from jaxrnn.data.contexts import Contexts as Contexts
+from jaxrnn.data.contexts import ContextWindows as ContextWindows
 from jaxrnn.data.encodings import one_hot as one_hot
 from jaxrnn.data.entities import TaggedSentences as TaggedSentences
 from jaxrnn.data.entities import begin_tags as begin_tags

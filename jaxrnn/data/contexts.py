@@ -79,7 +79,7 @@ class ContextWindows:
         check_key(self, self.key)
         if np.ndim(self.tokens) != 1 or len(self.tokens) < 2 or np.min(self.tokens) < 0:
             raise ValueError(
-                "ContextWindows: `tokens` must be a stream (length,) of at least 2 numbers of at least 0, got the shape "
+                "ContextWindows: `tokens` must be a stream (length,) of at least 2 numbers, none below 0, got shape "
                 f"{np.shape(self.tokens)}. Encode words with Vocabulary.encode."
             )
         check_fits_int32("ContextWindows: `tokens`", self.tokens)

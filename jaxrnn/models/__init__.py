@@ -1,0 +1,29 @@
+"""Models of sequences, in Flax NNX: compositions of layers that the caller makes, so that no size is given twice."""
+
+from jaxrnn.models import crf as crf
+from jaxrnn.models.additive import Bahdanau as Bahdanau
+from jaxrnn.models.additive import Concat as Concat
+from jaxrnn.models.attention import attend as attend
+from jaxrnn.models.bahdanau import BahdanauCell as BahdanauCell
+from jaxrnn.models.bridge import Bridge as Bridge
+from jaxrnn.models.classifier import SequenceClassifier as SequenceClassifier
+from jaxrnn.models.crf import Transitions as Transitions
+from jaxrnn.models.crf import bio_constraints as bio_constraints
+from jaxrnn.models.decoder import Decoder as Decoder
+from jaxrnn.models.encoder import Encoder as Encoder
+from jaxrnn.models.encoder import Memory as Memory
+from jaxrnn.models.encoder_decoder import EncoderDecoder as EncoderDecoder
+from jaxrnn.models.generator import ContextGenerator as ContextGenerator
+from jaxrnn.models.heads import CRFHead as CRFHead
+from jaxrnn.models.heads import SoftmaxHead as SoftmaxHead
+from jaxrnn.models.language import LanguageModel as LanguageModel
+from jaxrnn.models.luong import LuongCell as LuongCell
+from jaxrnn.models.multiplicative import Dot as Dot
+from jaxrnn.models.multiplicative import General as General
+from jaxrnn.models.patterns import OutputRecurrence as OutputRecurrence
+from jaxrnn.models.pooling import AttentionPooling as AttentionPooling
+from jaxrnn.models.pooling import LastState as LastState
+from jaxrnn.models.pooling import MeanPooling as MeanPooling
+from jaxrnn.models.scheduled import inverse_sigmoid as inverse_sigmoid
+from jaxrnn.models.step import pure_step as pure_step
+from jaxrnn.models.tagger import Tagger as Tagger

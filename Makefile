@@ -6,16 +6,18 @@ WORKERS ?= 2
 PYTEST_ARGS ?= -q --durations=5
 FIGURES_ARGS ?=
 BENCH_ARGS ?=
+SMOKE_ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help figures bench bench-full test tpu-check lint format types clean
+.PHONY: help figures bench bench-full smoke results test tpu-check lint format types clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make figures   gradient norms of recurrent cells over the lag: figure, table, data"
 	@echo "make bench     jaxrnn beside other libraries at two shapes, a few minutes; bench-full: at all, one to two hours"
+	@echo "make smoke     a quick look at every application, five minutes; results: their full runs, about three hours"
 	@echo "make test      the test suite"
 	@echo "make tpu-check every fused kernel through the TPU compiler, which needs no TPU; 15 to 25 minutes"
 	@echo "make lint      ruff: checks and formatting"
@@ -34,6 +36,12 @@ bench: $(VENV)/.bench
 
 bench-full: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.speed $(BENCH_ARGS)
+
+smoke: $(VENV)/.applications
+	$(BIN)/python -m experiments.everything --smoke $(SMOKE_ARGS)
+
+results: $(VENV)/.applications
+	$(BIN)/python -m experiments.everything
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -71,6 +79,11 @@ $(VENV)/.scripts: pyproject.toml | $(VENV)/.python
 	@$(INSTALL) --editable ".[scripts]"
 	@touch $@
 
+$(VENV)/.applications: pyproject.toml | $(VENV)/.python
+	@echo "Installing jaxrnn and what its applications need into $(VENV) (a minute or two)"
+	@$(INSTALL) --editable ".[applications]"
+	@touch $@ $(VENV)/.scripts
+
 $(VENV)/.bench: pyproject.toml | $(VENV)/.python
 	@echo "Installing jaxrnn and the libraries that it is compared with into $(VENV) (a minute or two)"
 	@$(INSTALL) --editable ".[bench]"
@@ -79,7 +92,7 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.python
 $(VENV)/.test: pyproject.toml | $(VENV)/.python
 	@echo "Installing jaxrnn and what its tests need into $(VENV) (a minute or two)"
 	@$(INSTALL) --editable ".[test]"
-	@touch $@ $(VENV)/.scripts $(VENV)/.bench
+	@touch $@ $(VENV)/.scripts $(VENV)/.bench $(VENV)/.applications
 
 $(VENV)/.tpu: $(VENV)/.test
 	@echo "Installing the TPU compiler into $(VENV)"

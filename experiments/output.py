@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -18,6 +19,16 @@ from benchmarks.environment import machine, versions
 from benchmarks.figure import GREY, save
 from jaxrnn import files
 from jaxrnn.gradients.findings import SINGLE_RATE
+
+Writer = files.Writer
+_ELSEWHERE = ("out", "data", "device", "tensorboard")  # settings that change where things are, and no number
+# From below to above zero; the colour-blind tell them apart, and dark letters are read on both.
+ORANGE_BLUE = LinearSegmentedColormap.from_list("orange-blue", ["#E08214", "#FFFFFF", "#4393C3"])
+
+
+def configuration(settings: Any) -> dict[str, Any]:
+    """The settings, a dataclass, that the numbers depend on."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in _ELSEWHERE}
 
 
 def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
@@ -27,14 +38,19 @@ def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
         settings: A dataclass.
         peers: Packages whose versions are recorded besides.
     """
-    kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("out", "data")}
+    kept = configuration(settings)
     packages = {name: importlib.metadata.version(name) for name in ("flax", *peers)}
     start = {"settings": kept, "versions": versions() | packages, "machine": machine()}
     return json.loads(json.dumps(start | {"finished": False, "parts": {}}))
 
 
 def open_results(
-    folder: Path, settings: Any, fields: Iterable[str], messages: Console, peers: Sequence[str] = ()
+    folder: Path,
+    settings: Any,
+    fields: Iterable[str],
+    messages: Console,
+    peers: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """As `new_results`, with the parts of an earlier run that was interrupted, if all else is the same.
 
@@ -44,8 +60,9 @@ def open_results(
         fields: What every part has to hold; a file with others is no earlier run.
         messages: Told what is kept.
         peers: Packages whose versions are recorded besides.
+        about: What else the numbers depend on, recorded besides.
     """
-    results = new_results(settings, peers)
+    results = new_results(settings, peers) | (about or {})
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         if isinstance(earlier, dict) and earlier | {"parts": {}} == results and _whole(earlier.get("parts"), {*fields}):
@@ -56,6 +73,12 @@ def open_results(
 
 def _whole(parts: Any, fields: set[str]) -> bool:
     return isinstance(parts, dict) and all(isinstance(part, dict) and fields <= {*part} for part in parts.values())
+
+
+def about(results: dict[str, Any]) -> str:
+    """A line that says on what an application was computed: its data, device and time."""
+    minutes = sum(part["seconds"] for part in results["parts"].values()) / 60
+    return f"On {results['data']} data, {results['machine']['device']}, {minutes:.1f} minutes in all.\n"
 
 
 def plain(numbers: Any) -> Any:
@@ -95,13 +118,20 @@ def panel(figure: Figure, place: tuple[float, float, float, float], title: str, 
     return axes
 
 
-def write(folder: Path, name: str, draw: Callable[[], Figure], table: str, results: dict[str, Any]) -> None:
-    """results.json, table.md, NAME.png and NAME.svg.
+def write(
+    folder: Path,
+    name: str,
+    draw: Callable[[], Figure],
+    table: str,
+    results: dict[str, Any],
+    extra: dict[str, Writer] | None = None,
+) -> None:
+    """results.json, table.md, NAME.png and NAME.svg, and what else there is.
 
     The data of a run that goes on are there whatever becomes of the picture; finished is one that has all its files.
     """
     content = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    texts = {"results.json": files.text(content), "table.md": files.text(table)}
+    texts = {"results.json": files.text(content), "table.md": files.text(table)} | (extra or {})
     if not results["finished"]:
         files.write_all(folder, texts)
     figure = draw()

@@ -34,7 +34,7 @@ def text(content: str) -> Writer:
     return lambda path: path.write_text(content, encoding="utf-8")
 
 
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table whose first column is text, the others numbers."""
-    lines = [headings, ("---", *["---:"] * (len(headings) - 1)), *rows]
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], words: int = 1) -> str:
+    """A table whose first columns, so many, are text, the others numbers."""
+    lines = [headings, (*["---"] * words, *["---:"] * (len(headings) - words)), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"

@@ -139,7 +139,9 @@ def test_a_bare_import_is_light():
     assert not loaded & high
 
 
-@pytest.mark.parametrize("floor", ["data", "debug", "decoding", "gradients", "models", "nn", "stochastic", "tasks", "train"])
+@pytest.mark.parametrize(
+    "floor", ["data", "debug", "decoding", "gradients", "models", "nn", "stochastic", "tasks", "train"]
+)
 def test_higher_floors_load_on_first_access(floor):
     code = f"import sys, jaxrnn; jaxrnn.{floor}; assert 'jaxrnn.{floor}' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

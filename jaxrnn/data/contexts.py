@@ -59,8 +59,10 @@ class ContextWindows:
         >>> source = ContextWindows(np.array([4, 5, 6, 7]), window=1, batch=4, key=jax.random.key(0), noise=3)
         >>> batch = source.at(0)
         >>> order = np.argsort(batch.centre)
-        >>> batch.centre[order].tolist(), (batch.around * batch.mask)[order].tolist()
-        ([4, 5, 6, 7], [[0, 5], [4, 6], [5, 7], [6, 0]])
+        >>> batch.centre[order].tolist()
+        [4, 5, 6, 7]
+        >>> (batch.around * batch.mask)[order].tolist()
+        [[0, 5], [4, 6], [5, 7], [6, 0]]
     """
 
     tokens: Integer[np.ndarray, " length"]

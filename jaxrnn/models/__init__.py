@@ -13,6 +13,7 @@ from jaxrnn.models.decoder import Decoder as Decoder
 from jaxrnn.models.encoder import Encoder as Encoder
 from jaxrnn.models.encoder import Memory as Memory
 from jaxrnn.models.encoder_decoder import EncoderDecoder as EncoderDecoder
+from jaxrnn.models.encoding import valid_steps as valid_steps
 from jaxrnn.models.generator import ContextGenerator as ContextGenerator
 from jaxrnn.models.heads import CRFHead as CRFHead
 from jaxrnn.models.heads import SoftmaxHead as SoftmaxHead

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -98,10 +99,10 @@ class Decoder(nnx.Module):
         return self.head(drop(self.dropout, ys, output_key))
 
     def step(
-        self, attended: Attended | tuple[()], carry: PyTree, token: Int[Array, "*batch"]
+        self, attended: Attended | tuple[()], carry: PyTree, token: Int[Array | np.ndarray | np.integer, "*batch"]
     ) -> tuple[Any, Float[Array, "*batch vocabulary"]]:
         """One token, `(carry, token) -> (carry, logits)`, of any batch shape: evaluation."""
-        xs = self._embedded(token[None])
+        xs = self._embedded(jnp.asarray(token)[None])
         carry, ys = unroll(self.rnn.network, self.params(attended), xs, carry, backend=Scan())
         return carry, self.head(ys[0])
 

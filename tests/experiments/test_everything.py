@@ -1,0 +1,67 @@
+"""All applications: every one in turn, the table in the README, and refusals."""
+
+import importlib
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from experiments import everything
+from experiments.everything import NAMES, Settings, chosen, main, table, write_table
+
+
+def test_turns_come_to_every_application():
+    assert chosen(Settings()) == NAMES
+    turns = [chosen(Settings(turn=turn)) for turn in range(len(NAMES))]
+    assert all(len(set(turn)) == 3 for turn in turns)
+    assert {name for turn in turns[:4] for name in turn} == set(NAMES)
+    assert chosen(Settings(names=("music",), turn=5)) == ("music",)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_application_opens_with_its_command_runtime_metric_and_what_is_published(name):
+    module = importlib.import_module(f"experiments.{name}")
+    text = module.__doc__
+    for part in (f"python -m experiments.{name} --out experiments/results/{name}", "Runtime:", "Metric:", "Published:"):
+        assert part in text, f"{name} lacks {part}"
+    assert module.APPLICATION.name == name and module.APPLICATION.main == module.main
+
+
+def test_the_readme_has_the_table_of_what_stands_in_the_results():
+    readme = (everything.HERE / "README.md").read_text()
+    assert f"{everything.BEGIN}\n{table()}\n{everything.END}" in readme
+
+
+def test_the_table_is_written_into_its_place(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text(f"before\n{everything.BEGIN}old{everything.END}\nafter\n")
+    monkeypatch.setattr(everything, "HERE", tmp_path)
+    monkeypatch.setattr(everything, "table", lambda: "new\n")
+    write_table()
+    expected = f"before\n{everything.BEGIN}\nnew\n\n{everything.END}\nafter\n"
+    assert (tmp_path / "README.md").read_text() == expected
+    write_table()
+    assert (tmp_path / "README.md").read_text() == expected
+
+
+def test_what_fails_is_told_and_the_rest_still_runs(tmp_path, capsys, monkeypatch):
+    made = []
+
+    def run(command, cwd):
+        made.append(command[2:])
+        return SimpleNamespace(returncode=3 if "experiments.music" in command else 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    arguments = ["--smoke", "--seed", "4", "--names", "music", "parity"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 1
+    assert made == [
+        [f"experiments.{name}", "--seed", "4", "--out", str(tmp_path / name), "--smoke"] for name in ("music", "parity")
+    ]
+    assert "music failed; what they say stands above" in capsys.readouterr().err
+    assert main(arguments) == 1 and made[2] == ["experiments.music", "--seed", "4", "--smoke"]
+    monkeypatch.setattr(subprocess, "run", lambda command, cwd: SimpleNamespace(returncode=130))
+    assert main(arguments) == 130
+
+
+def test_unknown_names_are_refused(capsys):
+    assert main(["--names", "muzak"]) == 2
+    assert "--names: must be some of char_lm" in capsys.readouterr().err

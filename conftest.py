@@ -28,20 +28,31 @@ def _share(text: str) -> tuple[int, int]:
 
 def pytest_addoption(parser):
     parser.addoption("--share", type=_share, metavar="K/N", help="of the variants of a test every Nth, from K on")
+    parser.addoption("--smokes", type=_share, metavar="K/N", help="of the smoke runs every Nth, from K on")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "smoke: a whole smoke run of an application, half a minute of one core")
 
 
 def pytest_collection_modifyitems(config, items):
     """With --share every test still runs, and of those with N variants or more the same part."""
-    if config.getoption("--share") is None:
-        return
-    which, of = config.getoption("--share")
-    variants = collections.defaultdict(list)
+    groups = collections.defaultdict(list)
     for item in items:
-        variants[item.nodeid.partition("[")[0]].append(item)
-    parts = ((group, min(of, len(group))) for group in variants.values())
-    chosen = {item for group, count in parts for item in group[which % count :: count]}
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = [item for item in items if item in chosen]
+        groups[item.nodeid.partition("[")[0]].append(item)
+    left_out = _left_out(groups.values(), config.getoption("--share"))
+    left_out |= _left_out([[item for item in items if item.get_closest_marker("smoke")]], config.getoption("--smokes"))
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _left_out(groups, share):
+    """Of each group all but every Nth, or all but one where there are fewer."""
+    if share is None:
+        return set()
+    which, of = share
+    parts = ((group, min(of, len(group))) for group in groups if group)
+    return {item for group, count in parts for item in group if item not in group[which % count :: count]}
 
 
 @pytest.fixture(scope="module", autouse=True)

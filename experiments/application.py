@@ -1,7 +1,6 @@
 """The shell of an application: its settings, its data, real or made, its runs one after the other, and its files."""
 
 import importlib.util
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +67,7 @@ class Application:
         rows: The lines of the table of all applications, from results.json alone.
         extra: Other files besides, by name their content, from results.json alone.
         peers: Packages whose versions are recorded besides, where they are installed.
+        finish: Raises Failed, after all files are written, where the results miss what they have to reach.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Application:
     rows: Callable[[dict[str, Any]], list[Row]]
     extra: Callable[[dict[str, Any]], dict[str, output.Writer]] = lambda results: {}
     peers: tuple[str, ...] = ()
+    finish: Callable[[dict[str, Any]], None] = lambda results: None
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """The command; returns its exit code, as `benchmarks.command` says."""
@@ -115,23 +116,27 @@ class Application:
     def _run(self, settings: Any, kind: str, runs: dict[str, Callable], folder: Path, messages: Console) -> None:
         """One run after the other; all files are written after each."""
         peers = [name for name in self.peers if importlib.util.find_spec(name)]
-        results = output.open_results(folder, settings, ("seconds",), messages, peers, about={"data": kind})
+        about = {"data": kind}
+        results = output.open_results(folder, settings, ("seconds",), messages, peers, about)
+        if not _is_ours_to_empty(settings):
+            results = output.open_finished(folder, results)
         left = [name for name in runs if name not in results["parts"]]
         if _is_ours_to_empty(settings) and not results["parts"]:
             forget(folder)  # a second look computes anew
         with display(messages) as bar:
             for number, name in enumerate(left, start=1):
                 fitting = Fitting(name, f"{name} ({number} of {len(left)})", settings, kind, folder, bar)
-                begin = time.perf_counter()
-                try:
-                    part = runs[name](fitting)
-                except Diverged as error:
-                    raise Failed(f"{name}: {error}") from error
-                results["parts"][name] = part | {"seconds": round(time.perf_counter() - begin, 1)}
+                with fitting.clock() as seconds:
+                    try:
+                        part = runs[name](fitting)
+                    except Diverged as error:
+                        raise Failed(f"{name}: {error}") from error
+                results["parts"][name] = part | {"seconds": round(seconds(), 1)}
                 self._write(folder, results)
         results["finished"] = True
         self._write(folder, results)
         print(self.to_markdown(results))
+        self.finish(results)
 
     def _write(self, folder: Path, results: dict[str, Any]) -> None:
         draw, table = (lambda: self.draw(results)), self.to_markdown(results)

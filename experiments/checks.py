@@ -3,7 +3,14 @@
 import math
 from typing import Any
 
-from benchmarks.command import flag
+from benchmarks.command import check_at_least, flag
+
+
+def check_limits(settings: Any, *names: str) -> None:
+    """Raises ValueError unless such settings are None or at least 1."""
+    for name in names:
+        if getattr(settings, name) is not None:
+            check_at_least(settings, 1, name)
 
 
 def check_positive(settings: Any, *names: str) -> None:

@@ -4,8 +4,7 @@ Command:  python -m experiments.embeddings --out experiments/results/embeddings
 Runtime:  about 9 minutes on 2 cores; --smoke 15 seconds
 Metric:   share of 100 analogies answered at once, and by how much the cosine of related words exceeds that of others
 Published: none on WikiText-2. No standard set of questions is used either: those asked here, and the pairs, are lists
-          written for this, of words that occur at least 20 times (experiments/embeddings_words.py). The vectors of
-          Mikolov et al. come from up to 100,000 million words, these from two
+          written for this, of words that occur at least 20 times (experiments/embeddings_words.py)
 
     data      WikiText-2 as one stream; words seen fewer than 5 times, <unk> and the ends of lines are left out
     model     two vectors for each word, v as the word and u as context, with negative sampling (Mikolov et al., 2013,

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also 
 from rich.console import Console
 
 from benchmarks.command import Failed, check_seed, command
+from experiments.application import MADE
 from jaxrnn import files
 
 HERE = Path(__file__).resolve().parent
@@ -92,6 +93,8 @@ def table(results: Path = HERE / "results") -> str:
     for name in NAMES:
         if (path := results / name / "results.json").exists():
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not found["finished"] or found["data"] == MADE or found["settings"]["smoke"]:
+                continue  # it shows that all works, and nothing else
             application = importlib.import_module(f"experiments.{name}").APPLICATION
             for number, row in enumerate(application.rows(found)):
                 first = (f"[{name}](results/{name}/table.md)", f"`python -m experiments.{name}`")

@@ -5,7 +5,7 @@ import importlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,9 @@ class Fitting:
         start, logs = int(state.step), self._folder / "logs"
         task = self._bar.add_task(title, total=until, completed=start)
         with contextlib.ExitStack() as stack:
+            evaluated = read_log(logs / f"{place}.validation.jsonl").get("step", ())
             board = stack.enter_context(_board(self._folder / "tensorboard" / place, self._settings.tensorboard, start))
             log = stack.enter_context(_Log(logs / f"{place}.jsonl", start, board))
-            # An evaluation at `start` was made before the checkpoint that this run goes on from.
             evaluations = stack.enter_context(MetricsLog(logs / f"{place}.validation.jsonl", start + 1))
 
             def scored(state: TrainState) -> float:
@@ -84,15 +84,30 @@ class Fitting:
                 return score(found)
 
             def report(position: int, metrics: Metrics) -> None:
+                if not np.size(metrics.loss):
+                    return
                 words = f"{title}  loss {metrics.loss[-1]:.3f}  |g| {metrics.gradient_norm[-1]:.2g}  {log.speed}"
                 self._bar.update(task, completed=position, description=words)
 
+            if start and (start % every == 0 or start == until) and start not in evaluated:
+                checkpoints.save(state, scored(state))  # it was interrupted in the evaluation
             how = {"block": block, "every": every, "evaluate": scored, "checkpoints": checkpoints}
             run(trainer, state, batch_at, until, log=log, report=report, **how)
         self._bar.remove_task(task)
         best = checkpoints.restore_best(fresh)
         assert best is not None
         return best.params, _history(logs / f"{place}.jsonl", logs / f"{place}.validation.jsonl")
+
+    @contextlib.contextmanager
+    def clock(self) -> Iterator[Callable[[], float]]:
+        """Yields a function that tells the seconds spent on this run, those before an interrupt included."""
+        path, begin = self._folder / "logs" / f"{_slug(self.name)}.seconds", time.perf_counter()
+        before = float(path.read_text()) if path.exists() else 0.0
+        try:
+            yield lambda: before + time.perf_counter() - begin
+        finally:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(before + time.perf_counter() - begin))
 
     def own_folder(self) -> Path:
         """Where a loop of one's own keeps its state."""
@@ -138,6 +153,8 @@ class _Log(MetricsLog):
     def write(self, step: int, metrics: Metrics | dict[str, Any]) -> None:
         """Appends a block of updates."""
         assert isinstance(metrics, Metrics)
+        if not np.size(metrics.loss):
+            return  # a run that had diverged before was started again
         now, tokens = time.perf_counter(), np.asarray(metrics.aux["tokens"], np.float64)
         self._rate, self._since = float(tokens.sum()) / (now - self._since), now
         aux = metrics.aux | {"tokens_per_second": np.full_like(tokens, self._rate)}

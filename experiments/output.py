@@ -71,6 +71,15 @@ def open_results(
     return results
 
 
+def open_finished(folder: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """`results`, or those of the same run that is finished: nothing is computed again."""
+    with contextlib.suppress(OSError, ValueError):
+        earlier = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        if isinstance(earlier, dict) and earlier | {"parts": {}, "finished": False} == results | {"parts": {}}:
+            return earlier
+    return results
+
+
 def _whole(parts: Any, fields: set[str]) -> bool:
     return isinstance(parts, dict) and all(isinstance(part, dict) and fields <= {*part} for part in parts.values())
 

@@ -119,7 +119,7 @@ def train(settings: Settings, make: Callable, fitting: Fitting) -> dict[str, Any
 def train_one(settings: Settings, make: Callable, seed: int, fitting: Fitting) -> dict[str, Any]:
     """One network."""
     key = jax.random.fold_in(jax.random.key(settings.seed), seed)
-    test_key = jax.random.key(settings.seed + 1)
+    validation_key, test_key = jax.random.split(jax.random.key(settings.seed + 1))
     graph, params = nnx.split(make(rngs=nnx.Rngs(key)), nnx.Param)
 
     def loss_fn(params, batch, key):
@@ -127,8 +127,8 @@ def train_one(settings: Settings, make: Callable, seed: int, fitting: Fitting) -
         return losses.cross_entropy(logits, batch.targets, batch.mask), {"tokens": jnp.int32(batch.mask.size)}
 
     @functools.partial(jax.jit, static_argnums=1)
-    def accuracy(params, length):
-        batch = sample(settings, test_key, length, settings.samples)
+    def accuracy(params, length, key):
+        batch = sample(settings, key, length, settings.samples)
         logits = nnx.merge(graph, params)(batch.inputs)
         return losses.accuracy(logits[-1:], batch.targets[-1:], batch.mask[-1:])
 
@@ -142,11 +142,12 @@ def train_one(settings: Settings, make: Callable, seed: int, fitting: Fitting) -
         batch_at,
         settings.updates,
         every=settings.every,
-        evaluate=lambda params: {"accuracy": float(accuracy(params, settings.length))},
+        evaluate=lambda params: {"accuracy": float(accuracy(params, settings.length, validation_key))},
         score=lambda found: -found["accuracy"],
         part=f"seed {seed}" if settings.seeds > 1 else None,
     )
-    by_length = [output.plain(accuracy(params, length)) for length in settings.tested]
+    tests = [(length, jax.random.fold_in(test_key, length)) for length in settings.tested]  # else one begins the next
+    by_length = [output.plain(accuracy(params, *test)) for test in tests]
     return {"accuracy": by_length, "history": {name: output.plain(column) for name, column in history.items()}}
 
 

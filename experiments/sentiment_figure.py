@@ -41,16 +41,17 @@ def draw(results: dict[str, Any]) -> Figure:
 
 def _accuracies(axes: Axes, parts: dict[str, Any]) -> None:
     found = {name: 100 * np.array(part["accuracy"]) for name, part in parts.items()}
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     for place, (name, style) in enumerate(styles_of(list(found)).items()):
+        mean = found[name].mean()
         axes.plot(found[name], np.full(len(found[name]), place), ".", color=style.colour, ms=9, alpha=0.5)
-        axes.plot(found[name].mean(), place, style.marker, color=style.colour, ms=11)
-        axes.annotate(f"{found[name].mean():.1f}", (found[name].mean(), place), (0, 9), textcoords="offset points",
-                      ha="center", fontsize=11.5)  # fmt: skip
+        axes.plot(mean, place, style.marker, color=style.colour, ms=11)
+        above = {"xytext": (0, 10), "textcoords": "offset points", "ha": "center", "fontsize": 11.5}
+        axes.annotate(f"{mean:.1f}", (mean, place), **above, bbox=behind)
     axes.set_yticks(range(len(found)), list(found))
     axes.set_ylim(len(found) - 0.4, -1.7)
     least = min(values.min() for values in found.values())
     axes.set_xlim(min(least - 2, 67), max(WITH, *(values.max() for values in found.values())) + 2)
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     for value, place, words in ((WITHOUT, -1.0, "CNN"), (WITH, -1.45, "CNN, pretrained")):
         axes.axvline(value, color=GREY, lw=1.3, ls=":")
         axes.text(value - 0.2, place, words, fontsize=11, color=GREY, ha="right", va="center", bbox=behind)

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 
 from jaxrnn.data import Buckets, Vocabulary, batches, lengths
+from jaxrnn.models import valid_steps
 from jaxrnn.numerics import zero_unless
 from jaxrnn.train import Trainer, TrainState, losses
 
@@ -25,7 +26,7 @@ class Window:
 
     def __call__(self, ys, lengths):
         """(time, batch, features) to (batch, words * features)."""
-        ys = zero_unless(jnp.arange(ys.shape[0], dtype=lengths.dtype)[:, None] < lengths, ys)[: self.words]
+        ys = zero_unless(valid_steps(ys.shape[0], lengths), ys)[: self.words]
         ys = jnp.pad(ys, ((0, self.words - ys.shape[0]), (0, 0), (0, 0)))
         return jnp.moveaxis(ys, 0, 1).reshape(ys.shape[1], -1)
 

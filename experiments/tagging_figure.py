@@ -76,6 +76,7 @@ def draw(results: dict[str, Any]) -> Figure:
         there = {head: parts[name] for head in HEADS if (name := f"{kind}, {head}") in parts}
         _histories(axes, there, settings["updates"])
         if kind == DATA["ncbi"]:
+            axes.set_ylim(top=max(axes.get_ylim()[1], LAMPLE + 8))
             axes.axhline(LAMPLE, color=GREY, lw=1.3, ls=":")
             axes.text(0, LAMPLE + 1.5, " published, with pretrained vectors", fontsize=11, color=GREY, va="bottom")
     learned = [(name, part["transitions"]) for name, part in parts.items() if "transitions" in part]
@@ -94,7 +95,7 @@ def _histories(axes: Axes, parts: dict[str, Any], updates: int) -> None:
     axes.set_xlim(0, updates * 1.02)
     if parts:
         found = 100 * np.concatenate([part["history"]["f1"] for part in parts.values()])
-        axes.set_ylim(max(found.min() - 5, 0), max(found.max(), LAMPLE) + 8)
+        axes.set_ylim(max(found.min() - 5, 0), found.max() + 8)
         axes.legend(frameon=False, fontsize=12, loc="lower right", handlelength=3)
 
 

@@ -27,6 +27,7 @@ class Vocabulary:
         tokens: All tokens, `<pad>`, `<unk>`, `<bos>`, `<eos>` first.
 
     Raises:
+        TypeError: they are no tuple.
         ValueError: the tokens do not begin with the four, are not distinct, or one is empty.
 
     Example:
@@ -42,6 +43,11 @@ class Vocabulary:
     tokens: tuple[str, ...]
 
     def __post_init__(self):  # noqa: D105
+        if not isinstance(self.tokens, tuple):
+            raise TypeError(
+                f"Vocabulary: `tokens` must be a tuple, got a {type(self.tokens).__name__}. Give tuple(tokens), or "
+                "build it with Vocabulary.of(sentences)."
+            )
         if self.tokens[: len(SPECIALS)] != SPECIALS:
             raise ValueError(
                 f"Vocabulary: `tokens` must begin with {', '.join(SPECIALS)}, got {self.tokens[: len(SPECIALS)]}. "

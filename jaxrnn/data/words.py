@@ -22,12 +22,13 @@ _POLARITY = {"train": range(2, 10), "validation": range(1, 2), "test": range(0, 
 def tokenize(text: str) -> list[str]:
     """The words, numbers and marks of a text, in lower case.
 
-    * A word is letters and digits of any script, with single apostrophes and hyphens inside it: don't, l'heure,
+    * A word is letters and digits, with single apostrophes and hyphens inside it: don't, l'heure,
       well-known, 3rd. The apostrophes ’ and ʼ are read as '.
     * A number keeps the dots and commas between its digits: 3.14, 1,000.
     * Every other character that is no space stands alone: "..." is three tokens.
 
-    Composed and decomposed accents are the same (Unicode NFC). No character but spaces is lost.
+    Composed and decomposed accents are the same (Unicode NFC); a combining mark that has no composed form, as in
+    Devanagari, stands alone. No character but spaces is lost.
 
     Example:
         >>> tokenize("Don’t pay 1,000.50 — it's a well-known 'trick'!")

@@ -84,7 +84,8 @@ def _log_probability(step, carry, first, tokens, length):
     size = check_step("log_probability", step, carry, first).shape[0]
     counts = jnp.arange(len(tokens), dtype=jnp.int32) < length
     # In the padding the first step is run again, which is known to work: what fails there must not reach the gradient.
-    read = jnp.where(counts, jnp.concatenate([first[None], tokens.astype(jnp.int32)])[:-1], first)
+    tokens = tokens.astype(jnp.int32)  # 8 bits do not hold the size of a vocabulary of 256
+    read = jnp.where(counts, jnp.concatenate([first[None], tokens])[:-1], first)
     scored = jnp.where(counts, tokens, 0)
 
     def advance(before, x):

@@ -50,7 +50,7 @@ class Bridge(nnx.Module):
 
     def __call__(self, vector: Float[Array, "*batch features"]) -> Any:
         """The carry."""
-        values = jnp.tanh(self.linear(vector))
+        values = jnp.tanh(self.linear(vector.astype(self.linear.dtype or self.linear.kernel.dtype)))
         values = values.astype(carry_dtype(values.dtype))
         start, structure = jax.tree.flatten(self.cell.init_carry(vector.shape[:-1], values.dtype))
         widths = [_width(leaf) for leaf in jax.tree.leaves(jax.eval_shape(self.cell.init_carry))]

@@ -17,14 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxrnn.models.encoding import valid_steps
 from jaxrnn.numerics import carry_dtype, select, zero_unless
 
 Emissions = Float[Array | np.ndarray, "time *batch tags"]
-Tags = Int[Array | np.ndarray, "time *batch"]
-Lengths = Int[Array | np.ndarray, "*batch"]
+Tags = Integer[Array | np.ndarray, "time *batch"]
+Lengths = Integer[Array | np.ndarray, "*batch"]
+NO_TAG = -1
 
 
 class Transitions(NamedTuple):
@@ -94,6 +95,8 @@ def viterbi(
 ) -> tuple[Int[Array, "time *batch"], Float[Array, "*batch"]]:
     """The sequence of tags of the highest score, int32, and that score. Padded steps are 0; of equals the lower tag.
 
+    Where NaN is among the scores of a sequence its tags are -1 and its score is NaN.
+
     Raises:
         ValueError: shapes do not fit, or there is no step.
 
@@ -120,8 +123,9 @@ def viterbi(
     best, before = lax.scan(step, transitions.start + emissions[0], (emissions[1:], valid[1:]))
     ends = best + transitions.end
     first, rest = lax.scan(back, jnp.argmax(ends, axis=-1).astype(jnp.int32), before, reverse=True)
-    tags = jnp.concatenate([first[None], rest])
-    return zero_unless(valid, tags), zero_unless(valid[0], jnp.max(ends, axis=-1))
+    highest = jnp.max(ends, axis=-1)
+    tags = jnp.where(jnp.isnan(highest), NO_TAG, jnp.concatenate([first[None], rest]))
+    return zero_unless(valid, tags), zero_unless(valid[0], highest)
 
 
 def constrain(transitions: Transitions, allowed: Transitions) -> Transitions:

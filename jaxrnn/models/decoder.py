@@ -5,13 +5,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxrnn.backends.scan import Scan
+from jaxrnn.cell import is_size
 from jaxrnn.models.bridge import Bridge
 from jaxrnn.models.decoder_cells import Attended, AttentionCell
 from jaxrnn.models.encoder import Lengths, Memory, Tokens
 from jaxrnn.models.encoding import check_forward, check_parts, drop, split_key
+from jaxrnn.network import Network
 from jaxrnn.nn import RNN
 from jaxrnn.numerics import cast
 from jaxrnn.stochastic import with_key
@@ -38,8 +40,9 @@ class Decoder(nnx.Module):
         rngs: The initial parameters of bridge and head come from its stream `params`.
 
     Raises:
-        TypeError: `rnn` is no recurrent layer; in a call, `key` is an nnx.Rngs.
-        ValueError: `embed` and `rnn` do not fit, or a Bidirectional is in `rnn`.
+        TypeError: `embed` is no nnx.Embed, `rnn` no recurrent layer; in a call, `key` is an nnx.Rngs.
+        ValueError: `embed` and `rnn` do not fit, a Bidirectional is in `rnn`, a cell with attention is in a Stack, or
+            `final_features` is below 1.
 
     Example:
         >>> from jaxrnn import nn, GRU
@@ -54,8 +57,16 @@ class Decoder(nnx.Module):
     def __init__(  # noqa: D107
         self, embed: nnx.Embed, rnn: RNN, final_features: int, *, dropout: float = 0.0, rngs: nnx.Rngs
     ):
+        if not isinstance(embed, nnx.Embed):
+            raise TypeError(f"Decoder: `embed` must be an nnx.Embed, got {type(embed).__name__}.")
         check_parts("Decoder", embed, rnn)
         check_forward("Decoder", rnn.cell)
+        _check_bare_parts(rnn.cell)
+        if not is_size(final_features):
+            raise ValueError(
+                f"Decoder: `final_features` must be a whole number of at least 1, got {final_features!r}. Give "
+                "encoder.final_features."
+            )
         options = {"dtype": rnn.dtype, "param_dtype": rnn.param_dtype, "rngs": rngs}
         started = rnn.cell.cell if isinstance(rnn.cell, AttentionCell) else rnn.cell
         self.embed = embed
@@ -99,7 +110,7 @@ class Decoder(nnx.Module):
         return self.head(drop(self.dropout, ys, output_key))
 
     def step(
-        self, attended: Attended | tuple[()], carry: PyTree, token: Int[Array | np.ndarray | np.integer, "*batch"]
+        self, attended: Attended | tuple[()], carry: PyTree, token: Integer[Array | np.ndarray | np.integer, "*batch"]
     ) -> tuple[Any, Float[Array, "*batch vocabulary"]]:
         """One token, `(carry, token) -> (carry, logits)`, of any batch shape: evaluation."""
         xs = self._embedded(jnp.asarray(token)[None])
@@ -109,3 +120,13 @@ class Decoder(nnx.Module):
     def _embedded(self, tokens):
         xs = self.embed(jnp.asarray(tokens))
         return xs if self.rnn.dtype is None else cast(xs, self.rnn.dtype)
+
+
+def _check_bare_parts(cell) -> None:
+    for part in cell.parts if isinstance(cell, Network) else ():
+        if isinstance(part, AttentionCell):
+            raise ValueError(
+                f"Decoder: the cell of `rnn` must look at the memory itself, got {part} inside a Stack, where no "
+                "memory reaches it. Take it alone, or a Stack without attention."
+            )
+        _check_bare_parts(part)

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from jaxrnn.models.encoding import check_parts, drop, split_key, valid_steps
 from jaxrnn.nn import RNN
 
-Tokens = Int[Array | np.ndarray, "time *batch"]
-Lengths = Int[Array | np.ndarray, "*batch"]
+Tokens = Integer[Array | np.ndarray, "time *batch"]
+Lengths = Integer[Array | np.ndarray, "*batch"]
 
 
 class Memory(NamedTuple):

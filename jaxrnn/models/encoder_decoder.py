@@ -1,5 +1,6 @@
 """Sequence to sequence: an encoder reads a sentence, a decoder tells another."""
 
+import numbers
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax import core, lax
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxrnn.models.decoder import Decoder
 from jaxrnn.models.encoder import Encoder, Lengths, Memory
@@ -17,8 +18,8 @@ from jaxrnn.models.step import pure_step
 from jaxrnn.numerics import zero_unless
 from jaxrnn.train.losses import cross_entropy
 
-Sources = Int[Array | np.ndarray, "source_time *batch"]
-Targets = Int[Array | np.ndarray, "target_time *batch"]
+Sources = Integer[Array | np.ndarray, "source_time *batch"]
+Targets = Integer[Array | np.ndarray, "target_time *batch"]
 
 
 class EncoderDecoder(nnx.Module):
@@ -69,10 +70,10 @@ class EncoderDecoder(nnx.Module):
                 f"EncoderDecoder: `decoder` must start from the {encoder.final_features} final features of the "
                 f"encoder, got {decoder.final_features}. Build it with final_features=encoder.final_features."
             )
-        if not 0 <= begin < decoder.embed.num_embeddings:
+        if not isinstance(begin, numbers.Integral) or not 0 <= int(begin) < decoder.embed.num_embeddings:
             raise ValueError(
                 f"EncoderDecoder: `begin` must be one of the {decoder.embed.num_embeddings} tokens of the decoder's "
-                f"embedding, got {begin}."
+                f"embedding, got {begin!r}. Give the number of the token that begins sentences."
             )
         self.encoder = encoder
         self.decoder = decoder
@@ -115,9 +116,10 @@ class EncoderDecoder(nnx.Module):
             ValueError: `rate` is outside [0, 1]; not looked for where it is traced.
             TypeError: there is no key.
         """
-        if not isinstance(rate, core.Tracer) and not 0 <= float(rate) <= 1:
+        if jnp.shape(rate) or (not isinstance(rate, core.Tracer) and not 0 <= float(rate) <= 1):
             raise ValueError(
-                f"EncoderDecoder.sampled_logits: `rate` must be in [0, 1], the part of own tokens, got {rate}."
+                f"EncoderDecoder.sampled_logits: `rate` must be one number in [0, 1], the part of own tokens, "
+                f"got {rate}."
             )
         if key is None:
             raise TypeError(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from jaxrnn.network import Network
 from jaxrnn.nn import RNN
@@ -28,15 +28,15 @@ def split_key(name: str, key, count: int) -> tuple[Any, ...]:
     return (None,) * count if key is None else tuple(jax.random.fold_in(key, use) for use in range(count))
 
 
-def valid_steps(time: int, lengths: Int[Array | np.ndarray, "*batch"]) -> Bool[Array, "time *batch"]:
+def valid_steps(time: int, lengths: Integer[Array | np.ndarray, "*batch"]) -> Bool[Array, "time *batch"]:
     """True at the steps of each sequence, False in its padding.
 
     Example:
         >>> valid_steps(3, jnp.array([2, 0])).tolist()
         [[True, False], [True, False], [False, False]]
     """
-    lengths = jnp.asarray(lengths)
-    return jnp.arange(time, dtype=lengths.dtype).reshape(-1, *(1,) * lengths.ndim) < lengths
+    lengths = jnp.asarray(lengths).astype(jnp.int32)  # 8 bits may not hold the time
+    return jnp.arange(time, dtype=jnp.int32).reshape(-1, *(1,) * lengths.ndim) < lengths
 
 
 def drop(dropout: nnx.Dropout, x: Float[Array, "..."], key) -> Float[Array, "..."]:

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxrnn.models.bridge import Bridge
 from jaxrnn.models.language import LanguageModel
@@ -58,7 +58,7 @@ class ContextGenerator(nnx.Module):
     def __call__(
         self,
         context: Float[Array | np.ndarray, "*batch context"],
-        tokens: Int[Array | np.ndarray, "time *batch"],
+        tokens: Integer[Array | np.ndarray, "time *batch"],
         lengths=None,
         key=None,
     ) -> Float[Array, "time *batch vocabulary"]:
@@ -66,7 +66,7 @@ class ContextGenerator(nnx.Module):
         return self.language_model(tokens, self.start(context), lengths=lengths, key=key)[1]
 
     def step(
-        self, carry: PyTree, token: Int[Array | np.ndarray, "*batch"]
+        self, carry: PyTree, token: Integer[Array | np.ndarray, "*batch"]
     ) -> tuple[Any, Float[Array, "*batch vocabulary"]]:
         """One token, `(carry, token) -> (carry, logits)`, of any batch shape: evaluation, for decoding."""
         return self.language_model.step(carry, token)

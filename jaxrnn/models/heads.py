@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxrnn.models import crf
 from jaxrnn.models.crf import Transitions
@@ -17,8 +17,8 @@ from jaxrnn.numerics import zero_unless
 from jaxrnn.train.losses import cross_entropy
 
 Features = Float[Array, "time batch features"]
-Tags = Int[Array | np.ndarray, "time batch"]
-Lengths = Int[Array | np.ndarray, " batch"]
+Tags = Integer[Array | np.ndarray, "time batch"]
+Lengths = Integer[Array | np.ndarray, " batch"]
 
 
 class SoftmaxHead(nnx.Module):
@@ -57,14 +57,15 @@ class SoftmaxHead(nnx.Module):
     def decode(
         self, features: Features, lengths: Lengths, allowed: Transitions | None = None
     ) -> Int[Array, "time batch"]:
-        """The most likely tag of each step, int32, 0 in padding.
+        """The most likely tag of each step, int32, 0 in padding, -1 where a logit is NaN.
 
         With `allowed`, such as `bio_constraints` gives, the most likely of the sequences that keep to it.
         """
         logits = self.logits(features)
         if allowed is None:
             valid = valid_steps(features.shape[0], lengths)
-            return zero_unless(valid, jnp.argmax(logits, axis=-1).astype(jnp.int32))
+            tags = jnp.where(jnp.isnan(logits).any(axis=-1), crf.NO_TAG, jnp.argmax(logits, axis=-1))
+            return zero_unless(valid, tags.astype(jnp.int32))
         free = jax.tree.map(lambda a: jnp.zeros(a.shape, logits.dtype), allowed)
         return crf.viterbi(logits, crf.constrain(free, allowed), lengths)[0]
 
@@ -106,14 +107,18 @@ class CRFHead(nnx.Module):
     def loss(self, features: Features, tags: Tags, lengths: Lengths) -> Float[Array, ""]:
         """-ln p(tags) of all sequences over the number of their steps, in nats a step; NaN where there is no step."""
         lengths = jnp.asarray(lengths)
-        emissions = self.emissions(zero_unless(valid_steps(features.shape[0], lengths), features))
+        valid = valid_steps(features.shape[0], lengths)
+        emissions = self.emissions(zero_unless(valid, features))
         each = crf.log_partition(emissions, self.transitions, lengths)
         each = each - crf.score(emissions, tags, self.transitions, lengths)
-        return jnp.sum(each) / jnp.sum(lengths).astype(each.dtype)
+        return jnp.sum(each) / jnp.sum(valid).astype(each.dtype)
 
     def decode(
         self, features: Features, lengths: Lengths, allowed: Transitions | None = None
     ) -> Int[Array, "time batch"]:
-        """The most likely sequence of tags, int32, 0 in padding; with `allowed` among those that keep to it."""
+        """The most likely sequence of tags, int32, 0 in padding; with `allowed` among those that keep to it.
+
+        Where a logit of a sequence is NaN all its tags are -1.
+        """
         transitions = self.transitions if allowed is None else crf.constrain(self.transitions, allowed)
         return crf.viterbi(self.emissions(features), transitions, lengths)[0]

@@ -6,14 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxrnn.backends.scan import Scan
 from jaxrnn.models.encoding import check_forward, check_parts, drop, split_key
 from jaxrnn.nn import RNN
 from jaxrnn.numerics import carry_dtype
 
-Tokens = Int[Array | np.ndarray, "time *batch"]
+Tokens = Integer[Array | np.ndarray, "time *batch"]
 
 
 class LanguageModel(nnx.Module):
@@ -79,7 +79,7 @@ class LanguageModel(nnx.Module):
         return self._run(tokens, carry, key, lengths=lengths)
 
     def step(
-        self, carry: PyTree, token: Int[Array | np.ndarray, "*batch"]
+        self, carry: PyTree, token: Integer[Array | np.ndarray, "*batch"]
     ) -> tuple[Any, Float[Array, "*batch vocabulary"]]:
         """One token, `(carry, token) -> (carry, logits)`, of any batch shape: evaluation, for decoding."""
         carry, logits = self._run(jnp.asarray(token)[None], carry, None, backend=Scan())

@@ -16,7 +16,7 @@ from jaxrnn.cells.jordan import Jordan
 from jaxrnn.models.encoding import valid_steps
 from jaxrnn.models.pooling import Lengths
 from jaxrnn.nn import RNN
-from jaxrnn.numerics import zero_unless
+from jaxrnn.numerics import carry_dtype, zero_unless
 
 
 class OutputRecurrence(nnx.Module):
@@ -85,6 +85,7 @@ class OutputRecurrence(nnx.Module):
         valid = None if lengths is None else valid_steps(xs.shape[0], lengths)
         xs, targets = zero_unless(valid, (xs, targets))
         before = jnp.concatenate([jnp.zeros_like(targets[:1]), targets[:-1]])
-        carry = cell.init_carry(xs.shape[:-1], targets.dtype)._replace(o=before)
+        dtype = carry_dtype(xs.dtype)  # in which the sequential run computes too
+        carry = cell.init_carry(xs.shape[:-1], dtype)._replace(o=before.astype(dtype))
         _, os = cell.step(params, carry, cell.project(params, xs))
-        return zero_unless(valid, os)
+        return zero_unless(valid, os.astype(xs.dtype))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from jaxrnn.cell import Cell
 from jaxrnn.models.encoding import valid_steps
@@ -19,7 +19,7 @@ from jaxrnn.network import Network
 from jaxrnn.numerics import carry_dtype, zero_unless
 from jaxrnn.sequence import Bidirectional, Stack
 
-Lengths = Int[Array | np.ndarray, " batch"] | None
+Lengths = Integer[Array | np.ndarray, " batch"] | None
 
 
 def _valid(ys, lengths: Lengths) -> Bool[Array, "time #batch"]:

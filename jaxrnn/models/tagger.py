@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Integer, PyTree
 
 from jaxrnn.models.crf import Transitions
 from jaxrnn.models.encoding import check_parts, drop, encode, split_key
 from jaxrnn.models.heads import CRFHead, SoftmaxHead
 from jaxrnn.nn import RNN
 
-Lengths = Int[Array | np.ndarray, " batch"]
+Lengths = Integer[Array | np.ndarray, " batch"]
 
 
 class Tagger(nnx.Module):
@@ -76,7 +76,7 @@ class Tagger(nnx.Module):
         return drop(self.dropout, ys, output_key)
 
     def loss(
-        self, inputs: PyTree, tags: Int[Array | np.ndarray, "time batch"], lengths: Lengths, key=None
+        self, inputs: PyTree, tags: Integer[Array | np.ndarray, "time batch"], lengths: Lengths, key=None
     ) -> Float[Array, ""]:
         """That of the head: the mean negative log-likelihood a valid step, in nats; `key` draws the noise."""
         return self.head.loss(self.features(inputs, lengths, key), tags, lengths)

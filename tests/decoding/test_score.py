@@ -140,3 +140,11 @@ def test_what_does_not_fit_is_refused_in_words(without_type_checks):
         log_probability(step, carry, np.array([0]), TOKENS)
     with pytest.raises(TypeError, match="log_probability: `step` must be called as step"):
         log_probability(None, carry, 0, TOKENS)
+
+
+def test_bytes_are_scored_with_a_vocabulary_of_all():
+    table = jnp.asarray(np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32))
+    tokens = np.array([3, 255, 0, 7], np.uint8)
+    step = Partial(lambda weights, carry, token: (carry, weights[token]), table)
+    expected = log_probability(step, (), 0, tokens.astype(np.int32))
+    assert np.isfinite(expected) and log_probability(step, (), 0, tokens) == expected

@@ -1,5 +1,6 @@
 """The shell of the applications: resuming to the same bits, the best parameters, made data, refusals, TensorBoard."""
 
+import dataclasses
 import importlib
 import json
 import struct
@@ -13,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.command import Failed
 from experiments import application, output
 from experiments.application import Application, Common, Row
 from jaxrnn.train import Trainer, read_log
@@ -121,6 +123,42 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, capsys, positi
         logs = [read_log(tmp_path / folder / "logs" / "one.jsonl") for folder in ("whole", "parts")]
         for column in ("step", "loss", "gradient_norm", "aux.tokens"):
             np.testing.assert_array_equal(logs[0][column], logs[1][column])
+
+
+@pytest.mark.parametrize("look", [2, 4])
+def test_a_run_interrupted_in_an_evaluation_makes_it_before_it_goes_on(tmp_path, look):
+    looks = []
+
+    def score(found):
+        looks.append(found)
+        if len(looks) == look:
+            raise KeyboardInterrupt
+        return found["distance"]
+
+    assert made_of(Stop()).main(["--out", str(tmp_path / "whole")]) == 0
+    assert made_of(Stop(), score).main(["--out", str(tmp_path / "parts")]) == 130
+    assert made_of(Stop(), score).main(["--out", str(tmp_path / "parts")]) == 0
+    whole, parts = (results_in(tmp_path / name)["parts"]["one"] for name in ("whole", "parts"))
+    assert whole["history"] == parts["history"] and whole["params"] == parts["params"]
+
+
+def test_what_is_finished_is_not_computed_again_and_its_time_stays(tmp_path):
+    assert made_of(Stop(position=14)).main(["--out", str(tmp_path)]) == 130
+    before = float((tmp_path / "logs" / "one.seconds").read_text())
+    assert made_of(Stop()).main(["--out", str(tmp_path)]) == 0
+    first = results_in(tmp_path)
+    assert first["parts"]["one"]["seconds"] >= round(before, 1) > 0
+    assert made_of(Stop(position=0)).main(["--out", str(tmp_path)]) == 0
+    assert results_in(tmp_path) == first
+
+
+def test_results_that_miss_what_they_have_to_reach_end_in_an_error_after_all_is_written(tmp_path, capsys):
+    def finish(results):
+        raise Failed("too large")
+
+    short = dataclasses.replace(made_of(Stop()), finish=finish)
+    assert short.main(["--out", str(tmp_path)]) == 1
+    assert "error: too large" in capsys.readouterr().err and results_in(tmp_path)["finished"]
 
 
 def test_a_finished_part_is_kept(tmp_path, capsys):
@@ -243,4 +281,7 @@ def test_bad_settings_write_nothing(tmp_path, capsys, monkeypatch):
 
 def test_a_run_that_diverges_ends_in_one_line(tmp_path, capsys):
     assert made_of(Stop()).main(["--rate", "1e38", "--out", str(tmp_path)]) == 1
-    assert "error: one: run: 10 updates in a row were not finite" in capsys.readouterr().err
+    message = "error: one: run: 10 updates in a row were not finite"
+    assert message in capsys.readouterr().err
+    assert made_of(Stop()).main(["--rate", "1e38", "--out", str(tmp_path)]) == 1  # from its checkpoint
+    assert message in capsys.readouterr().err

@@ -63,6 +63,7 @@ def test_a_cold_text_is_the_greedy_one_and_gates_are_told_over_a_line(text):
         assert np.shape(values) == (6, len(found["text"])) and 0 <= np.min(values) <= np.max(values) <= 1
 
 
+@pytest.mark.smoke
 def test_smoke_learns_made_text_and_writes_all_files(tmp_path, text):
     assert main(["--smoke", "--out", str(tmp_path)]) == 0
     assert {"results.json", "table.md", "char_lm.png", "char_lm.svg"} <= {path.name for path in tmp_path.iterdir()}
@@ -77,6 +78,7 @@ def test_smoke_learns_made_text_and_writes_all_files(tmp_path, text):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--limit", "-5"], "--limit: must be at least 1, got -5"),
         (["--dropout", "1"], "--dropout: must lie in [0, 1), got 1.0"),
         (["--batch", "0"], "--batch: must be at least 1"),
         (["--rate", "inf"], "--rate: must be a finite number above 0, got inf"),

@@ -125,6 +125,7 @@ def test_labels_are_moved_apart_within_the_frame():
     assert (places >= sizes / 2 - 1e-9).all() and (places <= frame - sizes / 2 + 1e-9).all()
 
 
+@pytest.mark.smoke
 def test_smoke_writes_all_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "empty"))
     assert main(["--smoke", "--out", str(tmp_path / "out")]) == 0

@@ -1,6 +1,7 @@
 """All applications: every one in turn, the table in the README, and refusals."""
 
 import importlib
+import json
 import subprocess
 from types import SimpleNamespace
 
@@ -30,6 +31,19 @@ def test_every_application_opens_with_its_command_runtime_metric_and_what_is_pub
 def test_the_readme_has_the_table_of_what_stands_in_the_results():
     readme = (everything.HERE / "README.md").read_text()
     assert f"{everything.BEGIN}\n{table()}\n{everything.END}" in readme
+
+
+def test_only_finished_runs_on_real_data_come_into_the_table(tmp_path):
+    kept = {"finished": True, "data": "drawn", "settings": {"smoke": False, "length": 40, "tested": [400]}}
+    kept["parts"] = {"GRU": {"accuracy": [[1.0]]}}
+    (tmp_path / "parity").mkdir()
+
+    def rows(**changes):
+        (tmp_path / "parity" / "results.json").write_text(json.dumps(kept | changes))
+        return table(tmp_path).count("GRU")
+
+    assert rows() == 1 and rows(finished=False) == 0 and rows(data="made") == 0
+    assert rows(settings=kept["settings"] | {"smoke": True}) == 0
 
 
 def test_the_table_is_written_into_its_place(tmp_path, monkeypatch):

@@ -82,6 +82,7 @@ def test_made_series_have_the_format_of_the_real_ones(name):
     assert name != "etth1" or real.columns == made.columns
 
 
+@pytest.mark.smoke
 def test_smoke_on_made_series(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "nothing"))
     both = dataclasses.replace(APPLICATION, small=APPLICATION.small | {"series": ("daily-min-temperatures", "etth1")})

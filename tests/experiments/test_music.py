@@ -92,6 +92,7 @@ def test_made_pieces_have_the_format_of_the_real_ones():
         assert (roll.dtype, roll.shape[1], roll.max()) == (made[0].dtype, KEYS, 1)
 
 
+@pytest.mark.smoke
 def test_smoke_on_made_pieces(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "nothing"))
     assert main(["--smoke", "--out", str(tmp_path / "out")]) == 0

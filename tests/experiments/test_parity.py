@@ -22,6 +22,27 @@ def test_the_target_of_each_step_is_the_parity_of_all_signs_up_to_it():
     assert batch.mask.all() and set(np.unique(signs)) == {-1.0, 1.0}
 
 
+def test_no_test_begins_another_or_the_validation(monkeypatch):
+    seen = []
+
+    def noted(settings, key, length, batch):
+        seen.append((np.asarray(jax.random.key_data(key)).tolist(), length))
+        return sample(settings, key, length, batch)
+
+    class Fit:
+        """Evaluates the start."""
+
+        def fit(self, trainer, state, *rest, evaluate, **how):
+            evaluate(state.params)
+            return state.params, {}
+
+    small = Settings(hidden_size=2, length=4, tested=(3, 4, 5), samples=8, seeds=1)
+    monkeypatch.setattr(parity, "sample", noted)
+    parity.train(small, models(small)["Elman"], Fit())
+    keys = [str(key) for key, _ in seen]
+    assert [length for _, length in seen] == [4, 3, 4, 5] and len(set(keys)) == 4
+
+
 def test_the_perceptron_sees_its_window_alone():
     model = Perceptron(3, 8, nnx.Rngs(0))
     xs = np.random.default_rng(0).normal(size=(9, 2, 1)).astype(np.float32)
@@ -41,6 +62,7 @@ def test_every_network_tells_two_classes_at_each_step():
         assert logits.shape == (5, 3, 2) and logits.dtype == np.float32
 
 
+@pytest.mark.smoke
 def test_smoke_writes_all_files(tmp_path):
     assert main(["--smoke", "--out", str(tmp_path)]) == 0
     assert {"results.json", "table.md", "parity.png", "parity.svg"} <= {path.name for path in tmp_path.iterdir()}

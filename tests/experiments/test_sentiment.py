@@ -78,6 +78,7 @@ def test_a_limit_leaves_both_classes_in():
     assert limited(kept, None).tokens == limited(kept, 99).tokens == kept.tokens
 
 
+@pytest.mark.smoke
 def test_smoke_on_made_data_writes_all_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "empty"))
     out = tmp_path / "out"

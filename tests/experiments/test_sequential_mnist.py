@@ -81,6 +81,7 @@ def test_made_digits_come_as_the_real_ones(directory):
     assert set(digits(0, 300).labels) == set(range(10))
 
 
+@pytest.mark.smoke
 def test_smoke_writes_all_files(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "empty"))
     assert main(["--smoke", "--out", str(tmp_path / "out")]) == 0

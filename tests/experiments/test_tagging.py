@@ -96,6 +96,7 @@ def test_sentences_to_look_at():
     assert cut(test, 2).tokens[1] == ["colon", "cancer"] and cut(test, 2).tags[1] == ["B-D", "I-D"]
 
 
+@pytest.mark.smoke
 def test_smoke_on_made_data_writes_all_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "empty"))
     out = tmp_path / "out"

@@ -68,6 +68,13 @@ def test_the_beam_tells_sentences_more_likely_than_the_greedy_ones(corpus):
     assert greedy != beam and likelihood(beam) > likelihood(greedy)
 
 
+def test_a_source_of_the_test_is_not_trained_on():
+    train = [("a b", "a b"), ("b a", "b b"), ("b b", "a a"), ("a a", "a b")]
+    corpus = corpus_of(SMALL, [train, [("b a", "a a")], [("A B", "b b")]])
+    batch = corpus.train.at(0)
+    assert (batch.source_lengths > 0).sum() == 2
+
+
 def test_pairs_beyond_the_limit_are_left_out_of_training_and_read_in_part_in_the_test():
     short = ("a b", "a b")
     long = ("b " * 12, "a b")
@@ -115,6 +122,7 @@ def test_own_tokens_are_read_in_training_more_and_more(corpus):
     assert abs(found[1][1] - found[1][0]) > 1e-4
 
 
+@pytest.mark.smoke
 def test_smoke_learns_made_sentences_and_writes_all_files(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "none"))
     assert main(["--smoke", "--out", str(tmp_path)]) == 0
@@ -134,6 +142,7 @@ def test_smoke_learns_made_sentences_and_writes_all_files(tmp_path, monkeypatch)
     [
         (["--hidden-size", "7"], "--hidden-size: must be even, for two directions, got 7"),
         (["--smoke", "--penalty", "-1"], "--penalty: must be a finite number of at least 0, got -1"),
+        (["--limit", "-5"], "--limit: must be at least 1, got -5"),
         (["--own-tokens", "1"], "--own-tokens: must lie in [0, 1), got 1.0"),
         (["--corpora"], "--corpora: must be one or more, each of them once, got ()"),
         (["--attentions", "dot", "dot"], "--attentions: must be one or more, each of them once"),

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.command import Failed
 from experiments import made, word_lm
 from experiments.word_lm import Settings, Stream, main, reader_of
 
@@ -34,6 +35,7 @@ def test_the_twin_trains_and_scores_the_same_model():
     assert max(norms) > 0.1
 
 
+@pytest.mark.smoke
 def test_smoke_learns_made_text_and_writes_all_files(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXRNN_DATA", str(tmp_path / "none"))
     assert main(["--smoke", "--out", str(tmp_path)]) == 0
@@ -91,6 +93,7 @@ def test_an_interrupted_twin_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--limit", "-5"], "--limit: must be at least 1, got -5"),
         (["--layers", "0"], "--layers: must be at least 1"),
         (["--dropout", "0.2"], "--dropout: must be 0 beside PyTorch, got 0.2. Add --no-twin."),
         (["--no-twin", "--dropout", "1.5"], "--dropout: must lie in [0, 1), got 1.5"),
@@ -100,6 +103,14 @@ def test_bad_settings_write_nothing(tmp_path, capsys, arguments, message):
     assert main([*arguments, "--out", str(tmp_path / "new")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_the_target_is_held():
+    parts = {"jaxrnn": {"perplexity": 102.1}, "PyTorch": {"perplexity": 100.0}}
+    with pytest.raises(Failed, match="jaxrnn's perplexity, 102.10, is more than 1.02 times PyTorch's, 100.00"):
+        word_lm.finish({"parts": parts})
+    word_lm.finish({"parts": parts | {"jaxrnn": {"perplexity": 101.9}}})
+    word_lm.finish({"parts": {"jaxrnn": {"perplexity": 101.9}}})
 
 
 def test_without_pytorch_the_comparison_is_refused(tmp_path, capsys, monkeypatch):

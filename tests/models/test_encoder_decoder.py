@@ -284,6 +284,12 @@ def test_what_does_not_fit_is_refused_in_words(without_type_checks):
         EncoderDecoder(encoder, decoder(BahdanauCell(GRU(3), Bahdanau(2), memory_size=5)), begin=BEGIN)
     with pytest.raises(ValueError, match=r"start from the 8 final features of the encoder, got 6\. Build it"):
         EncoderDecoder(encoder, decoder(GRU(3), 6), begin=BEGIN)
+    with pytest.raises(ValueError, match=r"must look at the memory itself, got BahdanauCell.* inside a Stack"):
+        decoder(jaxrnn.Stack((BahdanauCell(GRU(3), Bahdanau(2), memory_size=8),)))
+    with pytest.raises(ValueError, match="`final_features` must be a whole number of at least 1, got 0"):
+        decoder(GRU(3), 0)
+    with pytest.raises(TypeError, match="`embed` must be an nnx.Embed, got Linear"):
+        Decoder(nnx.Linear(4, 4, rngs=rngs), nn.RNN(GRU(3), 4, rngs=rngs), 8, rngs=rngs)
     with pytest.raises(ValueError, match="`begin` must be one of the 7 tokens of the decoder's embedding, got 7"):
         EncoderDecoder(encoder, decoder(GRU(3)), begin=VOCABULARY)
     with pytest.raises(ValueError, match="Decoder: `rnn` must run forward alone, got Bidirectional.* Take its forward"):
@@ -294,7 +300,7 @@ def test_what_does_not_fit_is_refused_in_words(without_type_checks):
         Decoder(embed, GRU(3), 8, rngs=rngs)
     with pytest.raises(ValueError, match=r"attention_weights: the decoder must have attention, got LSTM.* Build"):
         model.attention_weights(*PAIRS)
-    with pytest.raises(ValueError, match=r"`rate` must be in \[0, 1\], the part of own tokens, got 1\.5"):
+    with pytest.raises(ValueError, match=r"`rate` must be one number in \[0, 1\], the part of own tokens, got 1\.5"):
         model.sampled_logits(*PAIRS, KEY, 1.5)
     with pytest.raises(TypeError, match="sampled_logits: `key` must be a key, from which tokens are drawn, got None"):
         model.sampled_logits(*PAIRS, None, 0.5)
@@ -312,3 +318,15 @@ def test_the_memory_of_a_sentence():
     mask = jnp.arange(SOURCE)[:, None] < SOURCE_LENGTHS
     assert_close(memory, Memory(states, mask, expected), 0)
     assert encoder.final_features == 10 and encoder.out_features == 3 and not states[~mask].any()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_16_bits_are_taken_without_promotion(kind, dtype):
+    model = build(kind, dtype)
+    logits = model(*PAIRS)
+    assert logits.dtype == dtype
+    near = build(kind, jnp.float32)
+    nnx.update(near, jax.tree.map(lambda x: x.astype(jnp.float32), nnx.state(model)))
+    valid = np.isfinite(np.asarray(near(*PAIRS)))
+    assert valid.all() and np.abs(np.asarray(logits.astype(jnp.float32) - near(*PAIRS))).max() < 0.05

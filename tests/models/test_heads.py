@@ -87,3 +87,13 @@ def test_constraints_hold_and_what_keeps_to_them_stays(kind):
     assert breaks(free).any() and not breaks(held).any()
     np.testing.assert_array_equal(held[:, ~breaks(free)], free[:, ~breaks(free)])
     assert (held[np.arange(9)[:, None] >= lengths] == 0).all()
+
+
+@pytest.mark.parametrize("head", [SoftmaxHead, CRFHead])
+@pytest.mark.parametrize("names", [None, ["O", "B-X", "I-X"]])
+def test_nan_at_a_valid_step_is_no_tag(head, names):
+    allowed = None if names is None else bio_constraints(names)
+    features = np.ones((4, 3, 5), np.float32)
+    features[1, 0] = features[3, 1] = np.nan  # the second is padding
+    tags = np.asarray(head(5, 3, rngs=nnx.Rngs(0)).decode(jnp.asarray(features), np.array([4, 3, 4]), allowed))
+    assert tags[1, 0] == -1 and (tags[:, 1:] >= 0).all()

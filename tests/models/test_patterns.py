@@ -114,3 +114,14 @@ def test_what_does_not_fit_is_refused_in_words(model, without_type_checks):
         model.teacher_forced(XS, TARGETS.astype(jnp.float32))
     with pytest.raises(ValueError, match="`hidden_size` must be a whole number of at least 1, got 0"):
         OutputRecurrence(3, 0, 2, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_teacher_forcing_equals_the_sequential_run_in_16_bits(dtype):
+    model = OutputRecurrence(3, hidden=5, outputs=2, param_dtype=dtype, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(jax.random.key(1), (6, 4, 3), jnp.float32).astype(dtype)
+    os = model(xs)
+    forced = model.teacher_forced(xs, os)
+    assert forced.dtype == os.dtype == dtype
+    # Targets are rounded to 16 bits where the run hands on float32.
+    np.testing.assert_allclose(forced.astype(jnp.float32), os.astype(jnp.float32), atol=float(jnp.finfo(dtype).eps))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from experiments.char_model_jax import Placed
+from experiments.in_torch import clip_gradients, tensor
 
 
 class TorchSide:
@@ -22,13 +23,13 @@ class TorchSide:
         self._lstm = torch.nn.LSTM(characters, hidden_size)
         self._readout = torch.nn.Linear(hidden_size, characters)
         weights = {
-            "weight_ih_l0": _tensor(cell.input).T,
-            "weight_hh_l0": _tensor(cell.recurrent).T,
-            "bias_ih_l0": _tensor(cell.bias),
+            "weight_ih_l0": tensor(cell.input).T,
+            "weight_hh_l0": tensor(cell.recurrent).T,
+            "bias_ih_l0": tensor(cell.bias),
             "bias_hh_l0": torch.zeros(4 * hidden_size),
         }
         self._lstm.load_state_dict(weights)
-        self._readout.load_state_dict({"weight": _tensor(readout["weight"]).T, "bias": _tensor(readout["bias"])})
+        self._readout.load_state_dict({"weight": tensor(readout["weight"]).T, "bias": tensor(readout["bias"])})
         self._lstm.get_parameter("bias_hh_l0").requires_grad_(False)  # of two biases Adam moves the sum twice as far
         self._trained = [p for p in (*self._lstm.parameters(), *self._readout.parameters()) if p.requires_grad]
         self._optimizer = torch.optim.Adam(self._trained, lr=rate, betas=(0.9, 0.999), eps=1e-8)
@@ -42,7 +43,7 @@ class TorchSide:
             self._optimizer.zero_grad()
             self._carry, loss = self._loss(self._carry, self._batch_at(self._position))
             loss.backward()
-            self._clip_gradients()
+            clip_gradients(self._trained, self._clip)
             self._optimizer.step()
             self._position += 1
             found.append(loss.detach())
@@ -63,15 +64,3 @@ class TorchSide:
         nats = torch.nn.functional.cross_entropy(logits, targets.flatten(), reduction="none")
         scored = torch.from_numpy(segment.mask).flatten()
         return tuple(c.detach() for c in carry), (nats * scored).sum() / scored.sum()
-
-    def _clip_gradients(self) -> None:
-        """g * min(1, clip / norm), exactly; torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm."""
-        gradients = [p.grad for p in self._trained if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-        factor = torch.clamp(self._clip / norm, max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor)
-
-
-def _tensor(array) -> torch.Tensor:
-    return torch.from_numpy(np.array(array))

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import torch
 
+from experiments.in_torch import clip_gradients, tensor
 from experiments.language import Placed, Stream
 from jaxrnn import files
 from jaxrnn.models import LanguageModel
@@ -24,12 +25,12 @@ class Twin:
         self._embed = torch.nn.Embedding(words, size)
         self._lstm = torch.nn.LSTM(size, size, num_layers=len(layers))
         self._bias = torch.nn.Parameter(torch.zeros(words))
-        self._embed.load_state_dict({"weight": _tensor(model.embed.embedding[...])})
+        self._embed.load_state_dict({"weight": tensor(model.embed.embedding[...])})
         weights = {}
         for number, layer in enumerate(layers):
-            weights[f"weight_ih_l{number}"] = _tensor(layer.input).T
-            weights[f"weight_hh_l{number}"] = _tensor(layer.recurrent).T
-            weights[f"bias_ih_l{number}"] = _tensor(layer.bias)
+            weights[f"weight_ih_l{number}"] = tensor(layer.input).T
+            weights[f"weight_hh_l{number}"] = tensor(layer.recurrent).T
+            weights[f"bias_ih_l{number}"] = tensor(layer.bias)
             weights[f"bias_hh_l{number}"] = torch.zeros(4 * size)
         self._lstm.load_state_dict(weights)
         for number in range(len(layers)):  # of two biases Adam would move the sum twice as far
@@ -67,7 +68,7 @@ class Twin:
         self._optimizer.zero_grad()
         self._carry, loss = self._loss(self._carry, placed)
         loss.backward()
-        self._clip_gradients()
+        clip_gradients(self._trained, self._clip)
         self._optimizer.step()
         self._made += 1
         return float(loss.detach())
@@ -90,15 +91,3 @@ class Twin:
         nats = torch.nn.functional.cross_entropy(logits, targets.flatten(), reduction="none")
         scored = torch.from_numpy(batch.mask).flatten()
         return tuple(c.detach() for c in carry), (nats * scored).sum() / scored.sum()
-
-    def _clip_gradients(self) -> None:
-        """g * min(1, clip / norm), exactly; torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm."""
-        gradients = [p.grad for p in self._trained if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-        factor = torch.clamp(self._clip / norm, max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor)
-
-
-def _tensor(array) -> torch.Tensor:
-    return torch.from_numpy(np.array(array))

@@ -1,7 +1,7 @@
 """A character language model of Shakespeare: how well it tells the next letter, what it writes, what its gates do.
 
 Command:  python -m experiments.char_lm --out experiments/results/char_lm
-Runtime:  about 20 minutes on 2 cores; --smoke 15 seconds
+Runtime:  an estimated 20 minutes on 2 cores; --smoke an estimated 15 seconds
 Metric:   validation bits per character
 Published: 2.12 bits (1.4697 nats) by nanoGPT's 6-layer transformer of characters on the same split, the best of its
           looks (github.com/karpathy/nanoGPT, README); about 2.23 and 2.24 by a minGRU and a minLSTM (1.548 and 1.555
@@ -115,7 +115,7 @@ def train(settings: Settings, alphabet: Alphabet, source: Stream, validation: St
     params, history = fitting.fit(reader.trainer, state, source.at, settings.updates, **how)
     model = reader.model(params)
     return {
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "bits": evaluate(params)["bits"],
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "samples": samples(model, alphabet, settings),

@@ -1,7 +1,7 @@
 """Vectors of words from WikiText-2, by skip-gram and by CBOW: what is near, what is alike, which analogies hold.
 
 Command:  python -m experiments.embeddings --out experiments/results/embeddings
-Runtime:  about 9 minutes on 2 cores; --smoke 15 seconds
+Runtime:  an estimated 9 minutes on 2 cores; --smoke an estimated 15 seconds
 Metric:   share of 100 analogies answered at once, and by how much the cosine of related words exceeds that of others
 Published: none on WikiText-2. No standard set of questions is used either: those asked here, and the pairs, are lists
           written for this, of words that occur at least 20 times (experiments/embeddings_words.py)
@@ -33,7 +33,7 @@ from flax import nnx
 from benchmarks.command import check_at_least
 from experiments import output
 from experiments.application import Application, Common
-from experiments.checks import check_positive
+from experiments.checks import check_limits, check_positive
 from experiments.embeddings_figure import draw, rows, to_markdown
 from experiments.embeddings_measures import analogies, chart, likeness, nearest_words, unit
 from experiments.fitting import Fitting
@@ -139,7 +139,7 @@ def train(settings: Settings, vocabulary: Vocabulary, sources: dict[str, Context
     )
     vectors = unit(nnx.merge(graph, params).word.embedding[...])
     return {
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "words": vocabulary.size - len(SPECIALS),
         "test_loss": loss_on(params, "test"),
         "analogies": analogies(vectors, vocabulary),
@@ -154,8 +154,7 @@ def check(settings: Settings) -> None:
     sizes = "features", "window", "negatives", "noise", "least", "batch", "updates", "every"
     check_at_least(settings, 1, *sizes)
     check_positive(settings, "rate", "threshold")
-    if settings.limit is not None:
-        check_at_least(settings, 1, "limit")
+    check_limits(settings, "limit")
 
 
 def runs(settings: Settings, splits: dict[str, list[str]]) -> dict[str, Callable[[Fitting], dict[str, Any]]]:

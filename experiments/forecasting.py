@@ -1,7 +1,7 @@
 """Forecasts of three recorded series: LSTM and GRU beside repeating the last value, the last season, and a window MLP.
 
 Command:  python -m experiments.forecasting --out experiments/results/forecasting
-Runtime:  about 6 minutes on 2 cores; --smoke 15 seconds
+Runtime:  an estimated 6 minutes on 2 cores; --smoke an estimated 15 seconds
 Metric:   mean squared and mean absolute error over all windows, steps of the horizon and columns of the test split,
           standardised by the training split; absolute error in units too where there is one column
 Published: ETTh1, all columns, 24 hours: 0.321 squared and 0.359 absolute by SCINet, read in the table of a
@@ -33,7 +33,7 @@ from flax import nnx
 from benchmarks.command import check_at_least
 from experiments import made_forecasting, output
 from experiments.application import Application, Common
-from experiments.checks import check_positive, check_rate
+from experiments.checks import check_limits, check_positive, check_rate
 from experiments.fitting import Fitting
 from experiments.forecasting_figure import draw, rows, to_markdown
 from experiments.forecasting_models import TASKS, Predict, Task, baselines, networks
@@ -155,7 +155,7 @@ def run(settings: Settings, task: Task, series: TimeSeries, fitting: Fitting) ->
         found[name] = {
             "parameters": trained[0][1],
             "seeds": [judge(predict, splits.test, scaled) for predict, _, _ in trained],
-            "histories": [{name: output.plain(column) for name, column in each.items()} for _, _, each in trained],
+            "histories": [output.plain(each) for _, _, each in trained],
         }
     back, count = splits.test.history, len(scaled.test) - task.horizon + 1
     begin = back + count // 2  # of what is told of the window in the middle
@@ -180,8 +180,7 @@ def check(settings: Settings) -> None:
         if name not in TASKS:
             raise ValueError(f"--series: must be some of {', '.join(TASKS)}, got {name}. Choose among them.")
     check_at_least(settings, 1, "hidden_size", "batch", "updates", "every", "seeds")
-    if settings.limit is not None:
-        check_at_least(settings, 1, "limit")
+    check_limits(settings, "limit")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
 

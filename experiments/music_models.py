@@ -9,11 +9,10 @@ from flax import nnx
 
 from jaxrnn.backends import Scan
 from jaxrnn.data import Source, batches
+from jaxrnn.data.chorales import KEYS, LOWEST_PITCH
 from jaxrnn.models import pure_step
 from jaxrnn.nn import RNN
 from jaxrnn.train import losses
-
-KEYS, LOWEST_PITCH = 88, 21
 
 
 class NextFrame(nnx.Module):

@@ -91,7 +91,9 @@ def about(results: dict[str, Any]) -> str:
 
 
 def plain(numbers: Any) -> Any:
-    """Numbers of any shape as nested lists for JSON, with five digits, None where one is not finite."""
+    """Numbers of any shape, or a dict of such, as lists for JSON, with five digits, None where one is not finite."""
+    if isinstance(numbers, dict):
+        return {name: plain(part) for name, part in numbers.items()}
     if np.ndim(numbers):
         return [plain(part) for part in numbers]
     return float(f"{float(numbers):.5g}") if np.isfinite(numbers) else None

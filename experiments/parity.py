@@ -1,7 +1,7 @@
 """Parity of a sequence: which networks, trained up to 40 steps, still tell it after 400?
 
 Command:  python -m experiments.parity --out experiments/results/parity
-Runtime:  about 8 minutes on 2 cores; --smoke 20 seconds
+Runtime:  an estimated 8 minutes on 2 cores; --smoke an estimated 20 seconds
 Metric:   accuracy at the last step of 400, where guessing gives 0.5; the least over seeds
 Published: none for this setting. A counter of one bit needs a state that a step can negate; a cell that is linear in
           its state with factors between 0 and 1, as the MinGRU, cannot hold one at every length (Grazzi et al., 2024,
@@ -148,7 +148,7 @@ def train_one(settings: Settings, make: Callable, seed: int, fitting: Fitting) -
     )
     tests = [(length, jax.random.fold_in(test_key, length)) for length in settings.tested]  # else one begins the next
     by_length = [output.plain(accuracy(params, *test)) for test in tests]
-    return {"accuracy": by_length, "history": {name: output.plain(column) for name, column in history.items()}}
+    return {"accuracy": by_length, "history": output.plain(history)}
 
 
 def check(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Praise or blame? Recurrent and feed-forward networks on sentences of film reviews, and the words that decide.
 
 Command:  python -m experiments.sentiment --out experiments/results/sentiment
-Runtime:  about 8 minutes on 2 cores; --smoke 20 seconds
+Runtime:  an estimated 8 minutes on 2 cores; --smoke an estimated 20 seconds
 Metric:   accuracy on the test split, in percent, mean and spread over seeds; guessing gives 50
 Published: about 76.1 by a convolutional network without pretrained vectors (CNN-rand, recalled), about 77 to 80 by
           LSTMs with them (recalled), above 81 by a convolutional network with them (github.com/yoonkim/CNN_sentence,
@@ -122,7 +122,7 @@ def train(settings: Settings, name: str, vocabulary: Vocabulary, data: dict[str,
         margins = judge.margins(params, test.tokens)
         found["accuracy"].append(scores(margins, test.labels)["accuracy"])
         found["validation"].append(evaluate(params)["accuracy"])
-        found["history"].append({name: output.plain(column) for name, column in history.items()})
+        found["history"].append(output.plain(history))
         confusion += confusion_matrix(test.labels, (margins > 0).astype(int), labels=[0, 1])
         parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
         if seed == 0 and name in RECURRENT:

@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.sequential_mnist --out experiments/results/sequential_mnist
 On a GPU: python -m experiments.sequential_mnist --hidden-size 128 --batch 128 --updates 40000 --every 1000
-Runtime:  about 30 minutes on 2 cores; --smoke 20 seconds
+Runtime:  an estimated 30 minutes on 2 cores; --smoke an estimated 20 seconds
 Metric:   test accuracy, of the parameters with the best validation accuracy; guessing gives about 10%
 Published: about 87.2 and 85.7% for an LSTM, in order and permuted, about 96.2 and 87.3% for a GRU, about 21.5 and
           25.3% for a plain RNN, all of about 70,000 parameters (recalled from Bai, Kolter & Koltun, 2018,
@@ -38,7 +38,7 @@ from flax import nnx
 from benchmarks.command import check_at_least
 from experiments import output
 from experiments.application import Application, Common
-from experiments.checks import check_positive
+from experiments.checks import check_limits, check_positive
 from experiments.fitting import Fitting
 from experiments.made_digits import digits as made_digits
 from experiments.sequential_mnist_figure import ORDERS, PERMUTED, draw, rows, to_markdown
@@ -175,7 +175,7 @@ def train(settings: Settings, make_reader: Callable[[], Reader], digits: Digits,
     params, history = fitting.fit(reader.trainer, state, source.at, settings.updates, **how)
     shown = make(*(array[: settings.measured] for array in digits["test"]))
     return {
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "validation": reader.score(params, validation),
         "test": reader.score(params, scored("test")),
         "tested": len(digits["test"].labels),
@@ -193,8 +193,7 @@ def check(settings: Settings) -> None:
         raise ValueError(f"--stride: must be at most {SIDE // 2}, got {settings.stride}. Give a smaller number.")
     if settings.rate is not None:
         check_positive(settings, "rate")
-    if settings.limit is not None:
-        check_at_least(settings, 1, "limit")
+    check_limits(settings, "limit")
 
 
 def runs(settings: Settings, digits: Digits) -> dict[str, Callable[[Fitting], dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Diseases in abstracts, and persons, places and organisations in articles: does a CRF tag better than a softmax?
 
 Command:  python -m experiments.tagging --out experiments/results/tagging
-Runtime:  about 17 minutes on 2 cores; --smoke 20 seconds, of Wikigold alone
+Runtime:  an estimated 17 minutes on 2 cores; --smoke an estimated 20 seconds, of Wikigold alone
 Metric:   F1 of whole entities, type and both ends right, on all sentences of the test split, in percent
 Published: NCBI-disease 85.80 by the same network with a CRF (Lample et al.), 82.62 by Ma & Hovy, 83.92 by LM-LSTM-CRF
           (all in github.com/yuzhimanhua/Multi-BioNER, README): with word vectors of PubMed, where here all is trained
@@ -35,7 +35,7 @@ from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 from benchmarks.command import check_at_least
 from experiments import made_text, output
 from experiments.application import Application, Common
-from experiments.checks import check_positive, check_rate
+from experiments.checks import check_limits, check_positive, check_rate
 from experiments.fitting import Fitting
 from experiments.tagging_figure import DATA, HEADS, draw, rows, to_markdown
 from experiments.tagging_model import Coder, WordFeatures, cut
@@ -140,7 +140,7 @@ def train(settings: Settings, head: str, coder: Coder, data: Splits, fitting: Fi
     told, model = reader.tags(params, test.tokens), reader.model(params)
     found = scores(test.tags, told) | {
         "validation": max(history["f1"]),
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "sentences": len(test.tokens),
         "examples": examples(test, told),
@@ -172,8 +172,7 @@ def check(settings: Settings) -> None:
     sizes = "embedding_size", "character_size", "hidden_size", "longest", "batch", "updates", "every", "buckets"
     check_at_least(settings, 1, *sizes)
     check_at_least(settings, 2, "letters")
-    if settings.limit is not None:
-        check_at_least(settings, 1, "limit")
+    check_limits(settings, "limit")
     if not settings.corpora:
         raise ValueError("--corpora: must name at least one data set, got none. Give ncbi, wikigold or both.")
     check_positive(settings, "rate")

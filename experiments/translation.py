@@ -1,7 +1,7 @@
 """German to English, and French to English in small, with and without attention; scored by BLEU of free translation.
 
 Command:  python -m experiments.translation --out experiments/results/translation
-Runtime:  about 45 minutes on 2 cores; --smoke 25 seconds
+Runtime:  an estimated 45 minutes on 2 cores; --smoke an estimated 25 seconds
 Metric:   BLEU of the test split, translated greedily and by a beam of 5, no true token shown (sacrebleu, on this
           library's tokens in lower case)
 Published: BLEU 28.1 and 28.3 of a GRU with attention on Multi30k, 13.8 of an LSTM without (the notebooks of
@@ -222,7 +222,7 @@ def train(settings: Settings, corpus: Corpus, attention: str, fitting: Fitting) 
     how = {"longest": settings.longest, "penalty": settings.penalty}
     told = {name: translate(model, corpus, width=width, **how) for name, width in ((GREEDY, 1), (BEAM, settings.beam))}
     return {
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "perplexity": min(history["perplexity"]),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "bleu": {name: output.plain(bleu(sentences, references)) for name, sentences in told.items()},

@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.word_lm --out experiments/results/word_lm
           (pip install torch 'jaxrnn[applications]'; --no-twin leaves PyTorch out)
-Runtime:  about 30 minutes on 2 cores; --smoke 20 seconds
+Runtime:  an estimated 30 minutes on 2 cores; --smoke an estimated 20 seconds
 Metric:   test perplexity, exp of the mean nats a token, over all of the test split; at most 1.02 times PyTorch's
 Published: 101.64 after full training of a tied LSTM of 2 layers of 200 units (GluonNLP's catalogue of models)
 Full run: python -m experiments.word_lm --no-twin --device gpu --dropout 0.4 --rate 3e-3 --batch 40 --updates 60000
@@ -152,7 +152,7 @@ def train_ours(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
         score=lambda found: found["perplexity"],
     )
     return {
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "perplexity": math.exp(reader.nats(params, text.test)),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
     }
@@ -182,7 +182,7 @@ def train_twin(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
             losses = []
     twin.restore(best)
     return {
-        "history": {name: output.plain(column) for name, column in history.items()},
+        "history": output.plain(history),
         "perplexity": math.exp(twin.nats(text.test)),
         "differences": differences,
     }

@@ -40,6 +40,7 @@ import jaxrnn
 from benchmarks.command import check_at_least, check_seed, command, progress, ready_folder
 from experiments import output
 from experiments.adding_figure import draw, to_markdown
+from experiments.checks import check_choices
 from jaxrnn.initializers import Chrono, Gaussian
 from jaxrnn.tasks import Adding
 from jaxrnn.train import Trainer, TrainState, losses
@@ -184,10 +185,7 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     check_at_least(settings, 2, "length", "held_out")
     check_at_least(settings, 1, "hidden_size", "batch", "every", "seeds")
     check_seed(settings)
-    for name in ("cells", "rates"):
-        values = getattr(settings, name)
-        if not values or len(set(values)) < len(values):
-            raise ValueError(f"--{name}: must be one or more, each of them once, got {values}. Leave the others out.")
+    check_choices(settings, "cells", "rates")
     if not all(0 < rate < math.inf for rate in settings.rates):
         raise ValueError(f"--rates: must be finite numbers above 0, got {settings.rates}. Leave the others out.")
     if settings.updates < settings.every or settings.updates % settings.every:

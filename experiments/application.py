@@ -12,7 +12,8 @@ from rich.console import Console
 from benchmarks.command import Failed, check_seed, command, ready_folder
 from benchmarks.environment import Device, use_device
 from experiments import output
-from experiments.fitting import Fitting, display, forget, refuse_others
+from experiments.fitting import Fitting, forget, refuse_others
+from experiments.following import display
 from jaxrnn.data import is_present
 from jaxrnn.train import Diverged
 
@@ -57,7 +58,8 @@ class Application:
         settings: A dataclass that inherits Common; its docstring is the help.
         small: The settings that a smoke run replaces.
         check: Raises ValueError where a setting cannot be used.
-        files: The data files that it reads, as `jaxrnn.data.locate` knows them; none where all is drawn.
+        files: From settings to the data files that are read, as `jaxrnn.data.locate` knows them; none where all is
+            drawn.
         read: The data from the files.
         make: Data of the same format, made.
         runs: From settings and data to what is to be run, by name; each run is handed a Fitting, and gives what
@@ -74,7 +76,7 @@ class Application:
     settings: type[Common]
     small: dict[str, Any]
     check: Callable[[Any], None]
-    files: tuple[str, ...]
+    files: Callable[[Any], tuple[str, ...]]
     read: Callable[[Any], Any]
     make: Callable[[Any], Any]
     runs: Callable[[Any, Any], dict[str, Callable[[Fitting], dict[str, Any]]]]
@@ -104,28 +106,28 @@ class Application:
                     "or leave the flag out."
                 ) from error
         use_device(settings.device)
-        kind = REAL if self.files else DRAWN
-        if settings.smoke and settings.data is None and not all(map(is_present, self.files)):
+        files = self.files(settings)
+        kind = REAL if files else DRAWN
+        if settings.smoke and settings.data is None and not all(map(is_present, files)):
             kind = MADE
         runs = self.runs(settings, self.make(settings) if kind == MADE else self.read(settings))
         folder = ready_folder(settings.out, f"smoke/{self.name}" if settings.smoke else self.name)
         if not _is_ours_to_empty(settings):
-            refuse_others(folder, runs, output.configuration(settings) | {"data": kind})
+            refuse_others(folder, runs, output.identity(settings, kind))
         return settings, kind, runs, folder
 
     def _run(self, settings: Any, kind: str, runs: dict[str, Callable], folder: Path, messages: Console) -> None:
         """One run after the other; all files are written after each."""
         peers = [name for name in self.peers if importlib.util.find_spec(name)]
-        about = {"data": kind}
-        results = output.open_results(folder, settings, ("seconds",), messages, peers, about)
-        if not _is_ours_to_empty(settings):
-            results = output.open_finished(folder, results)
+        again = _is_ours_to_empty(settings)
+        results = output.open_results(folder, settings, ("seconds",), messages, peers, {"data": kind}, again)
         left = [name for name in runs if name not in results["parts"]]
         if _is_ours_to_empty(settings) and not results["parts"]:
             forget(folder)  # a second look computes anew
+        about = output.identity(settings, kind)
         with display(messages) as bar:
             for number, name in enumerate(left, start=1):
-                fitting = Fitting(name, f"{name} ({number} of {len(left)})", settings, kind, folder, bar)
+                fitting = Fitting(name, f"{name} ({number} of {len(left)})", settings, about, folder, bar)
                 with fitting.clock() as seconds:
                     try:
                         part = runs[name](fitting)

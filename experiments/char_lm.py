@@ -17,6 +17,7 @@ Published: 2.12 bits (1.4697 nats) by nanoGPT's 6-layer transformer of character
 
 import functools
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from experiments import made, output
 from experiments.application import Application, Common
 from experiments.char_lm_figure import draw, rows, to_markdown
 from experiments.checks import check_limits, check_positive, check_rate
-from experiments.fitting import Fitting
+from experiments.fitting import Fitting, parameters
 from experiments.language import Reader, Stream
 from jaxrnn import LSTM, decoding
 from jaxrnn.data import Alphabet, split_by_position, tinyshakespeare
@@ -46,6 +47,7 @@ from jaxrnn.models import LanguageModel, pure_step
 from jaxrnn.nn import RNN
 
 TEMPERATURES = (0.5, 0.8, 1.0)
+SHOWN_LETTERS = 35, 50  # of a line
 SHOWN_UNITS = 12  # those whose forget gate moves most
 
 
@@ -65,7 +67,7 @@ class Settings(Common):
     """Rows of text that are read side by side."""
     rate: float = 4e-3
     """Learning rate at the start."""
-    updates: int = 3000
+    updates: int = 2500
     """Updates in all."""
     every: int = 250
     """Updates between two looks at the validation split."""
@@ -79,7 +81,7 @@ def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     sizes = "hidden_size", "embedding_size", "window", "batch", "updates", "every", "characters"
     check_at_least(settings, 1, *sizes)
-    check_limits(settings, "limit")
+    check_limits(settings, 1, "limit")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
 
@@ -117,7 +119,7 @@ def train(settings: Settings, alphabet: Alphabet, source: Stream, validation: St
     return {
         "history": output.plain(history),
         "bits": evaluate(params)["bits"],
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "parameters": parameters(params),
         "samples": samples(model, alphabet, settings),
         "gates": gates(model, alphabet, validation.tokens),
     }
@@ -141,10 +143,13 @@ def samples(model: LanguageModel, alphabet: Alphabet, settings: Settings) -> dic
 
 
 def gates(model: LanguageModel, alphabet: Alphabet, tokens: np.ndarray) -> dict[str, Any]:
-    """What the gates of the units whose forget gate moves most do along a line, from the end of the line before it."""
+    """What the gates of the units whose forget gate moves most do along a line, from the end of the line before it.
+
+    It is the first one of SHOWN_LETTERS.
+    """
     text = alphabet.decode(tokens[:4000])
-    begin = max(text.find("\n"), 0)
-    line = text[begin : begin + 60]
+    found = re.search(rf"\n.{{{SHOWN_LETTERS[0]},{SHOWN_LETTERS[1]}}}(?=\n)", text)
+    begin, line = (found.start(), found.group()) if found else (0, text[: SHOWN_LETTERS[1]])
     xs = model.embed(jnp.asarray(tokens[begin : begin + len(line)]))[:, None]
     found = {each.name: np.asarray(each.values)[:, 0] for each in activations(model.rnn.cell, model.rnn.params, xs)}
     named = {name: values for name, values in found.items() if name.endswith("gate")}
@@ -159,7 +164,7 @@ APPLICATION = Application(
     small={"hidden_size": 32, "embedding_size": 16, "window": 32, "batch": 8, "updates": 100, "every": 50}
     | {"characters": 200, "limit": 30_000},
     check=check,
-    files=("tinyshakespeare/input.txt",),
+    files=lambda settings: ("tinyshakespeare/input.txt",),
     read=lambda settings: tinyshakespeare(settings.data),
     make=lambda settings: made.play(settings.seed),
     runs=runs,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
 from experiments import output
-from experiments.application import Row
+from experiments.application import REAL, Row
 from jaxrnn.files import markdown_table
 from jaxrnn.gradients.reporting.styles import OWN
 
@@ -41,7 +41,7 @@ def draw(results: dict[str, Any]) -> Figure:
     """Left: bits over the updates. Right: each gate of some units over one line."""
     settings, part = results["settings"], results["parts"]["LSTM"]
     figure = output.titled(
-        f"A character LSTM on {'tiny Shakespeare' if results['data'] == 'real' else 'made text'}",
+        f"A character LSTM on {'tiny Shakespeare' if results['data'] == REAL else 'made text'}",
         (
             f"{settings['hidden_size']} units, windows of {settings['window']} steps in {settings['batch']} rows; "
             f"{part['bits']:.3f} bits per character on the validation split.",
@@ -50,7 +50,7 @@ def draw(results: dict[str, Any]) -> Figure:
     )
     left = output.panel(figure, (0.06, 0.11, 0.32, 0.64), "Bits per character", "updates")
     history = part["history"]
-    trained = np.array(history["loss"], float) / math.log(2)
+    trained = np.array(history["training_loss"], float) / math.log(2)
     left.plot(history["step"], trained, color="#777777", ls=(0, (3, 2)), lw=2, label="training, with dropout")
     left.plot(history["step"], history["bits"], "o-", color=OWN["LSTM-forget-1"].colour, lw=2.5, label="validation")
     left.axhline(NANOGPT, color="#D55E00", lw=1.5, ls=":", label="a transformer (nanoGPT)")

@@ -6,11 +6,21 @@ from typing import Any
 from benchmarks.command import check_at_least, flag
 
 
-def check_limits(settings: Any, *names: str) -> None:
-    """Raises ValueError unless such settings are None or at least 1."""
+def check_limits(settings: Any, least: int, *names: str) -> None:
+    """Raises ValueError unless such settings are None or at least so large."""
     for name in names:
         if getattr(settings, name) is not None:
-            check_at_least(settings, 1, name)
+            check_at_least(settings, least, name)
+
+
+def check_choices(settings: Any, *names: str) -> None:
+    """Raises ValueError unless such settings name something, and nothing twice."""
+    for name in names:
+        if not (chosen := getattr(settings, name)) or len(set(chosen)) < len(chosen):
+            raise ValueError(
+                f"{flag(name)}: must be one or more, each of them once, got {' '.join(map(str, chosen)) or 'none'}. "
+                "Leave out what is there twice, or the flag for its default."
+            )
 
 
 def check_positive(settings: Any, *names: str) -> None:

@@ -154,7 +154,7 @@ def check(settings: Settings) -> None:
     sizes = "features", "window", "negatives", "noise", "least", "batch", "updates", "every"
     check_at_least(settings, 1, *sizes)
     check_positive(settings, "rate", "threshold")
-    check_limits(settings, "limit")
+    check_limits(settings, 1, "limit")
 
 
 def runs(settings: Settings, splits: dict[str, list[str]]) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
@@ -179,7 +179,7 @@ APPLICATION = Application(
     small={"features": 16, "noise": 64, "threshold": 1e-3, "least": 3, "batch": 512, "rate": 3e-2}
     | {"updates": 100, "every": 50, "limit": 200_000},
     check=check,
-    files=tuple(f"wikitext-2/{split}.txt" for split in ("train", "valid", "test")),
+    files=lambda settings: tuple(f"wikitext-2/{split}.txt" for split in ("train", "valid", "test")),
     read=lambda settings: {split: wikitext2(split, settings.data) for split in SPLITS},
     make=lambda settings: {split: articles(settings.seed + n) for n, split in enumerate(SPLITS)},
     runs=runs,

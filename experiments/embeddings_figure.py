@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 
 from benchmarks.figure import FONTS
 from experiments import output
-from experiments.application import Row
+from experiments.application import REAL, Row
 from jaxrnn.files import markdown_table
-from jaxrnn.gradients.reporting.styles import COLOURS, OWN
+from jaxrnn.gradients.reporting.styles import OWN
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C4609A", "#222222", "#661100", "#56A8DC", "#D99500", "#332288", *COLOURS)
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C4609A", "#222222", "#661100", "#56A8DC", "#D99500", "#332288")
 FILLS = {"skip-gram": OWN["LSTM-forget-1"].colour, "CBOW": OWN["LRU"].colour}
 LETTER, LINE = 0.082, 0.148  # inches: the width of a letter of the map's labels, and their height
 
@@ -73,7 +73,7 @@ def to_markdown(results: dict[str, Any]) -> str:
 def draw(results: dict[str, Any]) -> Figure:
     """Left: the map of the words in groups. Right: analogies by kind, and the losses."""
     settings, parts = results["settings"], results["parts"]
-    what = "WikiText-2" if results["data"] == "real" else "made words"
+    what = "WikiText-2" if results["data"] == REAL else "made words"
     name, part = next(iter(parts.items()))
     figure = output.titled(
         f"Vectors of words from {what}, by skip-gram and by CBOW",

@@ -6,6 +6,7 @@ Runtime:  an estimated 3 hours on 2 cores; --smoke an estimated 5 minutes
 """
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from benchmarks.command import Failed, check_seed, command
 from experiments.application import MADE
+from experiments.checks import check_choices
 from jaxrnn import files
 
 HERE = Path(__file__).resolve().parent
@@ -28,6 +30,7 @@ NAMES = (
     "char_lm", "word_lm", "sentiment", "tagging", "translation", "music", "forecasting", "sequential_mnist",
     "embeddings", "parity",
 )  # fmt: skip
+INTERRUPTED = 130  # the exit code of a command that an interrupt has ended
 TOGETHER = 3  # applications of one turn
 BEGIN, END = "<!-- the table of results begins -->\n", "<!-- the table of results ends -->"
 HEADINGS = "application", "setting", "metric", "here", "published", "gap", "command"
@@ -60,11 +63,11 @@ def chosen(settings: Settings) -> tuple[str, ...]:
 def plan(settings: Settings) -> tuple[Settings, Path]:
     """Checks everything before anything is computed or written."""
     check_seed(settings)
-    unknown = [name for name in settings.names if name not in NAMES]
-    if unknown or not settings.names:
-        raise ValueError(f"--names: must be some of {', '.join(NAMES)}, got {', '.join(unknown) or 'none'}.")
+    check_choices(settings, "names")
+    if unknown := [name for name in settings.names if name not in NAMES]:
+        raise ValueError(f"--names: must be some of {', '.join(NAMES)}, got {', '.join(unknown)}. Choose among them.")
     default = HERE.parent / "scratch" / "smoke" if settings.smoke else HERE / "results"
-    return settings, settings.out or default
+    return settings, (settings.out or default).absolute()
 
 
 def run(settings: Settings, folder: Path, messages: Console) -> None:
@@ -74,17 +77,33 @@ def run(settings: Settings, folder: Path, messages: Console) -> None:
         begin = time.perf_counter()
         out = [] if settings.smoke and settings.out is None else ["--out", str(folder / name)]
         arguments = ["--seed", str(settings.seed), *out, *(["--smoke"] if settings.smoke else [])]
-        finished = subprocess.run([sys.executable, "-m", f"experiments.{name}", *arguments], cwd=HERE.parent)
-        if finished.returncode == 130:
-            raise KeyboardInterrupt
-        if finished.returncode:
+        if name == "word_lm" and not settings.smoke and importlib.util.find_spec("torch") is None:
+            messages.print("word_lm: without its twin in PyTorch, which is not installed (pip install torch)")
+            arguments.append("--no-twin")
+        code = call([sys.executable, "-m", f"experiments.{name}", *arguments])
+        if code:
             failed.append(name)
-        words = f"failed, exit code {finished.returncode}" if finished.returncode else "done"
+        words = f"failed, exit code {code}" if code else "done"
         messages.print(f"{name}: {words} after {time.perf_counter() - begin:.0f} s", markup=False)
-    if failed:
-        raise Failed(f"{', '.join(failed)} failed; what they say stands above.")
     if not settings.smoke and settings.out is None:
         write_table()
+    if failed:
+        raise Failed(f"{', '.join(failed)} failed; what they say stands above.")
+
+
+def call(command: Sequence[str]) -> int:
+    """The exit code of a command; raises KeyboardInterrupt after it, when an interrupt has ended it too."""
+    process, interrupted = subprocess.Popen(command, cwd=HERE.parent), False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # it has reached the command as well, which saves what it has before it ends
+            interrupted = True
+        else:
+            break
+    if interrupted or code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
 
 
 def table(results: Path = HERE / "results") -> str:

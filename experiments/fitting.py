@@ -1,7 +1,7 @@
 """The training of one run of an application: logs, evaluations, checkpoints, progress, the best state at the end."""
 
 import contextlib
-import importlib
+import math
 import re
 import shutil
 import time
@@ -9,24 +9,26 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from benchmarks.command import Failed
-from experiments import output
-from jaxrnn.train import Checkpoints, Metrics, MetricsLog, Trainer, TrainState, read_log, run
+from experiments.following import following
+from jaxrnn import files
+from jaxrnn.train import Checkpoints, MetricsLog, Trainer, TrainState, read_log, run
 
 History = dict[str, list[float]]
+LARGEST = 100.0  # nats; exp of it is a number still
 
 
 class Fitting:
-    """Trains for one named run of an application, into its folder; `settings` and `kind` are the application's."""
+    """Trains for one named run of an application, into its folder."""
 
-    def __init__(self, name: str, title: str, settings: Any, kind: str, folder: Path, bar: Progress):
-        """Called by `Application`, with a title for the display."""
+    def __init__(self, name: str, title: str, settings: Any, about: dict[str, Any], folder: Path, bar: Progress):
+        """Called by `Application`, with a title for the display, and what the numbers depend on."""
         self.name, self._title, self._folder, self._bar = name, title, folder, bar
-        self._settings, self._about = settings, output.configuration(settings) | {"data": kind}
+        self._settings, self._about = settings, about
 
     def fit(
         self,
@@ -57,43 +59,33 @@ class Fitting:
             part: What this is called where a run trains several times.
 
         Returns:
-            The parameters with the lowest score, and the history: `step`, the figures of each evaluation, and
-            `loss`, the mean training loss since the one before.
+            The parameters with the lowest score, and the history: `step`, `training_loss`, the mean since the
+            evaluation before, and the figures of each evaluation, which have other names.
         """
-        name = self.name if part is None else f"{self.name}, {part}"
-        place, title = _slug(name), self._title if part is None else f"{self._title}, {part}"
+        place, logs = self._place(part), self._folder / "logs"
         checkpoints = Checkpoints(self._folder / "checkpoints" / place, self._about, keep_last=1)
         try:
             restored = checkpoints.restore(state)
         except ValueError as error:
-            raise Failed(f"{name}: {error}") from error
+            raise Failed(f"{self.name}: {error}") from error
         fresh, state = state, state if restored is None else restored
-        start, logs = int(state.step), self._folder / "logs"
-        task = self._bar.add_task(title, total=until, completed=start)
+        start = int(state.step)
         with contextlib.ExitStack() as stack:
             evaluated = read_log(logs / f"{place}.validation.jsonl").get("step", ())
-            board = stack.enter_context(_board(self._folder / "tensorboard" / place, self._settings.tensorboard, start))
-            log = stack.enter_context(_Log(logs / f"{place}.jsonl", start, board))
+            log = stack.enter_context(self.follow(start, until, part))
             evaluations = stack.enter_context(MetricsLog(logs / f"{place}.validation.jsonl", start + 1))
 
             def scored(state: TrainState) -> float:
                 found = evaluate(state.params)
                 evaluations.write(int(state.step), {name: np.float64(value) for name, value in found.items()})
-                board(int(state.step), {f"validation.{name}": value for name, value in found.items()})
+                log.board(int(state.step), {f"validation.{name}": value for name, value in found.items()})
                 log.rest()
                 return score(found)
-
-            def report(position: int, metrics: Metrics) -> None:
-                if not np.size(metrics.loss):
-                    return
-                words = f"{title}  loss {metrics.loss[-1]:.3f}  |g| {metrics.gradient_norm[-1]:.2g}  {log.speed}"
-                self._bar.update(task, completed=position, description=words)
 
             if start and (start % every == 0 or start == until) and start not in evaluated:
                 checkpoints.save(state, scored(state))  # it was interrupted in the evaluation
             how = {"block": block, "every": every, "evaluate": scored, "checkpoints": checkpoints}
-            run(trainer, state, batch_at, until, log=log, report=report, **how)
-        self._bar.remove_task(task)
+            run(trainer, state, batch_at, until, log=log, **how)
         best = checkpoints.restore_best(fresh)
         assert best is not None
         return best.params, _history(logs / f"{place}.jsonl", logs / f"{place}.validation.jsonl")
@@ -101,35 +93,59 @@ class Fitting:
     @contextlib.contextmanager
     def clock(self) -> Iterator[Callable[[], float]]:
         """Yields a function that tells the seconds spent on this run, those before an interrupt included."""
-        path, begin = self._folder / "logs" / f"{_slug(self.name)}.seconds", time.perf_counter()
-        before = float(path.read_text()) if path.exists() else 0.0
+        folder, name, begin, before = self._folder / "logs", f"{self._place()}.seconds", time.perf_counter(), 0.0
+        with contextlib.suppress(OSError, ValueError):  # the first time, or a disk that was full
+            before = float((folder / name).read_text())
         try:
             yield lambda: before + time.perf_counter() - begin
         finally:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(str(before + time.perf_counter() - begin))
+            files.write_all(folder, {name: files.text(str(before + time.perf_counter() - begin))})
 
     def own_folder(self) -> Path:
         """Where a loop of one's own keeps its state."""
-        folder = self._folder / "checkpoints" / _slug(self.name)
+        folder = self._folder / "checkpoints" / self._place()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def track(self, steps: Iterable[int]) -> Iterable[int]:
-        """The steps of a loop of one's own, with progress."""
-        return self._bar.track([*steps], description=self._title)
+    def follow(self, start: int, until: int, part: str | None = None):
+        """A context that yields the log of the updates, for a loop of one's own."""
+        title = self._title if part is None else f"{self._title}, {part}"
+        return following(self._folder, self._place(part), title, self._bar, start, until, self._settings.tensorboard)
+
+    def speed(self) -> float:
+        """Tokens a second, the median over all updates."""
+        return float(np.median(read_log(self._folder / "logs" / f"{self._place()}.jsonl")["aux.tokens_per_second"]))
+
+    def _place(self, part: str | None = None) -> str:
+        return slug(self.name if part is None else f"{self.name}, {part}")
 
 
-def display(console: Console) -> Progress:
-    """Loss, norm of the gradient, speed, and the time left, estimated from the last ten minutes."""
-    columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, speed_estimate_period=600)
+def mean_loss(found: Iterable[tuple[Any, dict[str, Any]]]) -> float:
+    """The mean over all tokens of a split, from the loss and `aux["tokens"]` of each of its batches."""
+    means, counts = np.array([(float(mean), float(aux["tokens"])) for mean, aux in found]).T
+    return float(np.average(means, weights=counts))
+
+
+def perplexity(nats: float) -> float:
+    """exp of the mean nats a token.
+
+    Raises:
+        Failed: it is no number or beyond all bounds, which guessing is far from.
+    """
+    if not nats < LARGEST:
+        raise Failed(f"the loss is {nats:.4g} nats a token: training diverged. Give a smaller --rate.")
+    return math.exp(nats)
+
+
+def parameters(params: Any) -> int:
+    """How many numbers are trained."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def refuse_others(folder: Path, names: Iterable[str], about: dict[str, Any]) -> None:
     """Raises ValueError where the checkpoints of a run in the folder are those of other settings."""
     for name in names:
-        for place in sorted((folder / "checkpoints").glob(f"{_slug(name)}*")):
+        for place in sorted((folder / "checkpoints").glob(f"{slug(name)}*")):
             Checkpoints(place, about)
 
 
@@ -139,61 +155,18 @@ def forget(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name as that of a file."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-class _Log(MetricsLog):
-    """The metrics of every update, with the speed, also for TensorBoard."""
-
-    def __init__(self, path: Path, step: int, board: Callable[[int, dict[str, float]], None]):
-        super().__init__(path, step)
-        self._board, self._since, self._rate = board, time.perf_counter(), 0.0
-
-    def write(self, step: int, metrics: Metrics | dict[str, Any]) -> None:
-        """Appends a block of updates."""
-        assert isinstance(metrics, Metrics)
-        if not np.size(metrics.loss):
-            return  # a run that had diverged before was started again
-        now, tokens = time.perf_counter(), np.asarray(metrics.aux["tokens"], np.float64)
-        self._rate, self._since = float(tokens.sum()) / (now - self._since), now
-        aux = metrics.aux | {"tokens_per_second": np.full_like(tokens, self._rate)}
-        super().write(step, metrics._replace(aux=aux))
-        last = {"loss": metrics.loss, "gradient_norm": metrics.gradient_norm, "update_norm": metrics.update_norm}
-        self._board(step, {name: float(values[-1]) for name, values in last.items()})
-        self._board(step, {"tokens_per_second": self._rate})
-
-    def rest(self) -> None:
-        """Time that has passed until now was not spent on updates."""
-        self._since = time.perf_counter()
-
-    @property
-    def speed(self) -> str:
-        """Of the last block, in words."""
-        return f"{self._rate:,.0f} tokens/s"
-
-
-@contextlib.contextmanager
-def _board(folder: Path, wanted: bool, start: int):
-    """A function that writes scalars for TensorBoard, or does nothing."""
-    if not wanted:
-        yield lambda step, values: None
-        return
-    # Steps of an interrupted run that are made again hide those written before.
-    with importlib.import_module("tensorboardX").SummaryWriter(str(folder), purge_step=start) as writer:
-
-        def write(step: int, values: dict[str, float]) -> None:
-            for name, value in values.items():
-                writer.add_scalar(name.replace(".", "/"), value, step)
-
-        yield write
-
-
 def _history(log: Path, validation: Path) -> History:
-    updates, evaluations = read_log(log), read_log(validation)
-    steps = evaluations["step"].astype(int)
+    none = np.zeros(0)
+    updates, evaluations = {"step": none, "loss": none} | read_log(log), {"step": none} | read_log(validation)
+    steps = evaluations.pop("step").astype(int)
     # Means over what was trained between two evaluations.
     parts = np.split(updates["loss"], np.searchsorted(updates["step"], steps))[: len(steps)]
     losses = [float(np.mean(part)) if len(part) else float("nan") for part in parts]
-    columns = {name: list(map(float, column)) for name, column in evaluations.items() if name != "step"}
-    return {"step": steps.tolist(), "loss": losses} | columns
+    columns = {name: list(map(float, column)) for name, column in evaluations.items()}
+    assert "training_loss" not in columns
+    return {"step": steps.tolist(), "training_loss": losses} | columns

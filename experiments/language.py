@@ -1,6 +1,6 @@
 """What both language models share: a text as windows that follow one another, and the training of a model on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.fitting import mean_loss
 from jaxrnn.data import Segments
 from jaxrnn.models import LanguageModel
 from jaxrnn.tasks import Batch
@@ -57,11 +58,13 @@ class Reader:
 
     def nats(self, params, stream: Stream) -> float:
         """The mean over every token of a text but the first, the carry handed on."""
-        carry, nats, count = self._fresh, 0.0, 0.0
+        return mean_loss(self._scores(params, stream))
+
+    def _scores(self, params, stream: Stream) -> Iterator[tuple[Any, dict[str, Any]]]:
+        carry = self._fresh
         for position in range(len(stream)):
             mean, (carry, aux) = self._score(params, carry, stream.at(position), None)
-            nats, count = nats + float(mean) * float(aux["tokens"]), count + float(aux["tokens"])
-        return nats / count
+            yield mean, aux
 
     def _loss(self, params, carry, placed: Placed, key) -> tuple[Any, tuple[Any, dict[str, Any]]]:
         batch, begins = placed

@@ -31,8 +31,8 @@ import optax
 from benchmarks.command import check_at_least
 from experiments import made_music, output
 from experiments.application import Application, Common
-from experiments.checks import check_positive, check_rate
-from experiments.fitting import Fitting
+from experiments.checks import check_limits, check_positive, check_rate
+from experiments.fitting import Fitting, parameters
 from experiments.music_figure import BARS, CHORALES, TUNES, draw, midi, rows, to_markdown
 from experiments.music_models import Composer, piece
 from jaxrnn import GRU, LSTM, Elman
@@ -115,7 +115,7 @@ def run(settings: Settings, name: str, rolls: dict[str, Rolls], fitting: Fitting
         )
         models[cell] = composer.model(params)
         found[cell] = {
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+            "parameters": parameters(params),
             "validation": composer.nats(params, validation),
             "test": composer.nats(params, test),
             "history": output.plain(history),
@@ -129,9 +129,8 @@ def run(settings: Settings, name: str, rolls: dict[str, Rolls], fitting: Fitting
 def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "hidden_size", "batch", "longest", "updates", "looks", "composed")
-    for name, least in (("pieces", 1), ("frames", 2)):
-        if getattr(settings, name) is not None:
-            check_at_least(settings, least, name)
+    check_limits(settings, 1, "pieces")
+    check_limits(settings, 2, "frames")
     check_positive(settings, "rate")
     check_rate(settings, "dropout", "input_dropout")
 
@@ -164,7 +163,7 @@ APPLICATION = Application(
     small={"hidden_size": 32, "updates": (60, 60), "looks": 2, "rate": 1e-2, "pieces": 48, "frames": 25}
     | {"composed": 32, "dropout": (0.2, 0.2), "input_dropout": (0.1, 0.1)},
     check=check,
-    files=("jsb-chorales/jsb-chorales-quarter.json", "nottingham/Nottingham.mat"),
+    files=lambda settings: ("jsb-chorales/jsb-chorales-quarter.json", "nottingham/Nottingham.mat"),
     read=read,
     make=make,
     runs=runs,

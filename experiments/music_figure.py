@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
 from experiments import output
-from experiments.application import Row
+from experiments.application import REAL, Row
 from jaxrnn.data import piano_roll, write_midi
 from jaxrnn.files import markdown_table
 from jaxrnn.gradients.reporting.styles import OWN
@@ -74,7 +74,7 @@ def _file(name: str) -> str:
 @matplotlib.rc_context(FONTS)
 def draw(results: dict[str, Any]) -> Figure:
     """Left: likelihoods beside the published ones. Right: the rolls of what was composed."""
-    settings, made = results["settings"], results["data"] != "real"
+    settings, made = results["settings"], results["data"] != REAL
     figure = output.titled(
         "Music, frame by frame" + (", on made pieces" if made else ": likelihood, and what is composed"),
         (

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.fitting import mean_loss
 from jaxrnn.backends import Scan
 from jaxrnn.data import Source, batches
 from jaxrnn.data.chorales import KEYS, LOWEST_PITCH
 from jaxrnn.models import pure_step
+from jaxrnn.models.encoding import drop
 from jaxrnn.nn import RNN
 from jaxrnn.train import losses
 
@@ -28,7 +30,7 @@ class NextFrame(nnx.Module):
         """Logits (time, batch, keys); what pads a piece comes after it, where nothing before can see it."""
         layer_key, output_key = (None, None) if key is None else jax.random.split(key)
         ys = self.rnn(roll, key=layer_key)[1]
-        return self.head(ys if key is None else self.dropout(ys, rngs=output_key))
+        return self.head(drop(self.dropout, ys, output_key))
 
     def step(self, carry, frame):
         """One frame (keys,): the carry, and the logits of the next frame."""
@@ -61,9 +63,7 @@ class Composer:
 
     def nats(self, params, source: Source) -> float:
         """The mean over all frames of all pieces."""
-        found = [self._score(params, batch, None) for batch in batches(source)]
-        means, counts = np.array([(float(mean), float(aux["tokens"])) for mean, aux in found]).T
-        return float(np.sum(means * counts) / np.sum(counts))
+        return mean_loss(self._score(params, batch, None) for batch in batches(source))
 
 
 @functools.partial(jax.jit, static_argnums=3)

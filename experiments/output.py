@@ -31,6 +31,11 @@ def configuration(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in _ELSEWHERE}
 
 
+def identity(settings: Any, kind: str) -> dict[str, Any]:
+    """All that the bits of a run depend on: settings, kind of data, versions and device."""
+    return configuration(settings) | {"data": kind, "versions": versions(), "device": machine()["device"]}
+
+
 def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
     """What results.json holds before anything is computed; settings less where files are.
 
@@ -51,8 +56,9 @@ def open_results(
     messages: Console,
     peers: Sequence[str] = (),
     about: dict[str, Any] | None = None,
+    again: bool = True,
 ) -> dict[str, Any]:
-    """As `new_results`, with the parts of an earlier run that was interrupted, if all else is the same.
+    """As `new_results`, with the parts of an earlier run that did not finish, if all else is the same.
 
     Args:
         folder: Where an earlier results.json may be.
@@ -61,21 +67,14 @@ def open_results(
         messages: Told what is kept.
         peers: Packages whose versions are recorded besides.
         about: What else the numbers depend on, recorded besides.
+        again: Whether to compute again what has finished; else its parts are kept too.
     """
     results = new_results(settings, peers) | (about or {})
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        if isinstance(earlier, dict) and earlier | {"parts": {}} == results and _whole(earlier.get("parts"), {*fields}):
-            messages.print(f"Kept from an interrupted run: {', '.join(earlier['parts'])}.", markup=False)
-            return earlier
-    return results
-
-
-def open_finished(folder: Path, results: dict[str, Any]) -> dict[str, Any]:
-    """`results`, or those of the same run that is finished: nothing is computed again."""
-    with contextlib.suppress(OSError, ValueError):
-        earlier = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        if isinstance(earlier, dict) and earlier | {"parts": {}, "finished": False} == results | {"parts": {}}:
+        ignored = {"parts": {}} | ({} if again else {"finished": False})
+        if isinstance(earlier, dict) and earlier | ignored == results and _whole(earlier.get("parts"), {*fields}):
+            messages.print(f"Kept from an earlier run: {', '.join(earlier['parts'])}.", markup=False)
             return earlier
     return results
 
@@ -86,8 +85,9 @@ def _whole(parts: Any, fields: set[str]) -> bool:
 
 def about(results: dict[str, Any]) -> str:
     """A line that says on what an application was computed: its data, device and time."""
-    minutes = sum(part["seconds"] for part in results["parts"].values()) / 60
-    return f"On {results['data']} data, {results['machine']['device']}, {minutes:.1f} minutes in all.\n"
+    minutes, cores = sum(part["seconds"] for part in results["parts"].values()) / 60, results["machine"]["cores"]
+    where = f"{cores} core{'s' * (cores > 1)}" if (device := results["machine"]["device"]) == "cpu" else device
+    return f"On {results['data']} data and {where}, {minutes:.1f} minutes in all.\n"
 
 
 def plain(numbers: Any) -> Any:

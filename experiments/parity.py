@@ -169,7 +169,7 @@ APPLICATION = Application(
     small={"hidden_size": 8, "length": 8, "tested": (8, 16), "batch": 16, "samples": 200}
     | {"updates": 60, "every": 30, "seeds": 1},
     check=check,
-    files=(),
+    files=lambda settings: (),
     read=lambda settings: None,
     make=lambda settings: None,
     runs=runs,

@@ -32,7 +32,7 @@ from sklearn.metrics import confusion_matrix
 from benchmarks.command import check_at_least
 from experiments import made_text, output
 from experiments.application import Application, Common
-from experiments.checks import check_positive, check_rate
+from experiments.checks import check_limits, check_positive, check_rate
 from experiments.fitting import Fitting
 from experiments.sentiment_figure import draw
 from experiments.sentiment_models import Judge, Perceptron, Window
@@ -124,10 +124,10 @@ def train(settings: Settings, name: str, vocabulary: Vocabulary, data: dict[str,
         found["validation"].append(evaluate(params)["accuracy"])
         found["history"].append(output.plain(history))
         confusion += confusion_matrix(test.labels, (margins > 0).astype(int), labels=[0, 1])
-        parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+        size = parameters(params)
         if seed == 0 and name in RECURRENT:
             found["examples"] = explain(judge, params, test, chosen(test, margins))
-    return found | {"confusion": confusion.tolist(), "parameters": parameters}
+    return found | {"confusion": confusion.tolist(), "parameters": size}
 
 
 def scores(margins: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -171,8 +171,7 @@ def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     sizes = "embedding_size", "hidden_size", "window", "batch", "updates", "every", "buckets", "seeds"
     check_at_least(settings, 1, *sizes)
-    if settings.limit is not None:
-        check_at_least(settings, 2, "limit")
+    check_limits(settings, 2, "limit")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
 
@@ -197,7 +196,7 @@ APPLICATION = Application(
     small={"embedding_size": 16, "hidden_size": 16, "window": 16, "updates": 60, "every": 30, "rate": 1e-2}
     | {"buckets": 1, "seeds": 1, "limit": 400},
     check=check,
-    files=("sentence-polarity/sentence_polarity.zip",),
+    files=lambda settings: ("sentence-polarity/sentence_polarity.zip",),
     read=lambda settings: {split: sentence_polarity(split, settings.data) for split in SPLITS},
     make=lambda settings: {split: made_text.opinions(settings.seed + n, 400) for n, split in enumerate(SPLITS)},
     runs=runs,

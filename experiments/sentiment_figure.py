@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from benchmarks.figure import FONTS
 from benchmarks.panel import GREY, INK
 from experiments import output
+from experiments.application import MADE
 from experiments.sentiment_text import CLASSES, WITH, WITHOUT, header
 from jaxrnn.gradients.reporting.styles import styles_of
 
@@ -26,7 +27,7 @@ def draw(results: dict[str, Any]) -> Figure:
     name, part = next(iter(results["parts"].items()))
     figure = output.titled(
         f"Praise or blame: how often told right, and what moved the {name}"
-        + (", on made sentences" if results["data"] == "made" else ""),
+        + (", on made sentences" if results["data"] == MADE else ""),
         (
             f"{settings['hidden_size']} units, embeddings of {settings['embedding_size']} from scratch, "
             f"{settings['updates']:,} updates; test split, seeds: {settings['seeds']}. Dotted: published, 10-fold.",

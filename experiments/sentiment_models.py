@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 from jaxrnn.data import Buckets, Vocabulary, batches, lengths
-from jaxrnn.models import valid_steps
+from jaxrnn.models.encoding import drop, valid_steps
 from jaxrnn.numerics import zero_unless
 from jaxrnn.train import Trainer, TrainState, losses
 
@@ -43,11 +43,8 @@ class Perceptron(nnx.Module):
     def __call__(self, inputs, lengths, key=None):
         """Logits (batch, 2)."""
         first, second = (None, None) if key is None else jax.random.split(key)
-        pooled = self.pooling(self._drop(self.embed(inputs), first), lengths)
-        return self.head(self._drop(nnx.relu(self.hidden(pooled)), second))
-
-    def _drop(self, x, key):
-        return x if key is None else self.dropout(x, rngs=key)
+        pooled = self.pooling(drop(self.dropout, self.embed(inputs), first), lengths)
+        return self.head(drop(self.dropout, nnx.relu(self.hidden(pooled)), second))
 
 
 class Judge:

@@ -1,14 +1,16 @@
 """Handwritten digits read pixel by pixel, 784 steps, in order and permuted: which cells tell what they have read?
 
 Command:  python -m experiments.sequential_mnist --out experiments/results/sequential_mnist
-On a GPU: python -m experiments.sequential_mnist --hidden-size 128 --batch 128 --updates 40000 --every 1000
 Runtime:  an estimated 30 minutes on 2 cores; --smoke an estimated 20 seconds
 Metric:   test accuracy, of the parameters with the best validation accuracy; guessing gives about 10%
 Published: about 87.2 and 85.7% for an LSTM, in order and permuted, about 96.2 and 87.3% for a GRU, about 21.5 and
           25.3% for a plain RNN, all of about 70,000 parameters (recalled from Bai, Kolter & Koltun, 2018,
           https://arxiv.org/abs/1803.01271); IRNN of 100 units, in order, 93% after 900 epochs (Keras, example
-          mnist_irnn); the best recurrent network read of, coRNN, 99.4 and 97.3% (github.com/tk-rusch/coRNN).
-          All take tens to hundreds of epochs; the first command above takes about one
+          mnist_irnn); the best nonlinear recurrent network read of, coRNN, 99.4 and 97.3%
+          (github.com/tk-rusch/coRNN), the best linear one, S5, 99.65% in order (github.com/lindermanlab/S5).
+          All take tens to hundreds of epochs; the command above takes about one
+Full run: python -m experiments.sequential_mnist --device gpu --hidden-size 128 --batch 128 --updates 40000 --every 1000
+          (not run yet)
 
     data      MNIST, one pixel a step, row by row; permuted: one permutation for all, `jaxrnn.data.fixed_permutation`
     model     a cell, and a linear layer at its last step to ten classes. LSTM and GRU begin with time constants of up
@@ -38,8 +40,8 @@ from flax import nnx
 from benchmarks.command import check_at_least
 from experiments import output
 from experiments.application import Application, Common
-from experiments.checks import check_limits, check_positive
-from experiments.fitting import Fitting
+from experiments.checks import check_choices, check_limits, check_positive
+from experiments.fitting import Fitting, parameters
 from experiments.made_digits import digits as made_digits
 from experiments.sequential_mnist_figure import ORDERS, PERMUTED, draw, rows, to_markdown
 from jaxrnn import GRU, LRU, LSTM, Elman
@@ -179,7 +181,7 @@ def train(settings: Settings, make_reader: Callable[[], Reader], digits: Digits,
         "validation": reader.score(params, validation),
         "test": reader.score(params, scored("test")),
         "tested": len(digits["test"].labels),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "parameters": parameters(params),
         "gradients": {"before": reader.gradients(reader.params, shown), "after": reader.gradients(params, shown)},
     }
 
@@ -187,13 +189,12 @@ def train(settings: Settings, make_reader: Callable[[], Reader], digits: Digits,
 def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "hidden_size", "batch", "updates", "every", "validation", "measured", "stride")
-    if not settings.cells or len(set(settings.cells)) < len(settings.cells):
-        raise ValueError(f"--cells: must be one or more, each of them once, got {settings.cells}.")
+    check_choices(settings, "cells")
     if settings.stride > SIDE // 2:
         raise ValueError(f"--stride: must be at most {SIDE // 2}, got {settings.stride}. Give a smaller number.")
     if settings.rate is not None:
         check_positive(settings, "rate")
-    check_limits(settings, "limit")
+    check_limits(settings, 1, "limit")
 
 
 def runs(settings: Settings, digits: Digits) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
@@ -217,7 +218,7 @@ APPLICATION = Application(
     small={"cells": ("GRU", "LRU"), "hidden_size": 8, "batch": 32, "rate": 1e-2, "updates": 60, "every": 30}
     | {"validation": 250, "measured": 8, "stride": 4, "limit": 1000},
     check=check,
-    files=FILES,
+    files=lambda settings: FILES,
     read=lambda settings: {split: mnist(split, settings.data) for split in SPLITS},
     make=lambda settings: {split: made_digits(settings.seed + n, 500) for n, split in enumerate(SPLITS)},
     runs=runs,

@@ -37,6 +37,7 @@ from rich.console import Console
 import jaxrnn
 from benchmarks.command import check_at_least, check_seed, command, progress, ready_folder
 from experiments import output
+from experiments.checks import check_choices
 from experiments.state_gradients_figure import draw, to_markdown
 from jaxrnn.gradients import adjoint_parts, decay_fit, median, quantile
 from jaxrnn.initializers import Gaussian, Identity
@@ -164,8 +165,7 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     check_at_least(settings, 2, "length")
     check_at_least(settings, 1, "hidden_size", "batch", "updates", "seeds", "held_out")
     check_seed(settings)
-    if not settings.cells or len(set(settings.cells)) < len(settings.cells):
-        raise ValueError(f"--cells: must be one or more, each of them once, got {settings.cells}.")
+    check_choices(settings, "cells")
     if not 0 < settings.rate < math.inf:
         raise ValueError(f"--rate: must be a finite number above 0, got {settings.rate}.")
     return settings, ready_folder(settings.out, "state_gradients")

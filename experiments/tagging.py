@@ -35,8 +35,8 @@ from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 from benchmarks.command import check_at_least
 from experiments import made_text, output
 from experiments.application import Application, Common
-from experiments.checks import check_limits, check_positive, check_rate
-from experiments.fitting import Fitting
+from experiments.checks import check_choices, check_limits, check_positive, check_rate
+from experiments.fitting import Fitting, parameters
 from experiments.tagging_figure import DATA, HEADS, draw, rows, to_markdown
 from experiments.tagging_model import Coder, WordFeatures, cut
 from jaxrnn import LSTM
@@ -47,6 +47,10 @@ from jaxrnn.train import Trainer
 
 Splits = dict[str, TaggedSentences]
 SPLITS = "train", "validation", "test"
+FILES = {
+    "ncbi": tuple(f"ncbi-disease/{split}.tsv" for split in ("train", "devel", "test")),
+    "wikigold": ("wikigold/wikigold.conll.txt",),
+}
 READERS = {"ncbi": ncbi_disease, "wikigold": wikigold}
 SHOWN = {True: 2, False: 3}  # sentences told right and wrong
 SHOWN_TOKENS = 30  # the most of a sentence that is shown
@@ -110,7 +114,7 @@ class Reader:
         for batch in batches(self._coder.batches(tokens, np.arange(len(tokens)), self._batch)):
             told = np.asarray(self._decode(params, batch.inputs, batch.lengths)).T
             for number, length, row in zip(batch.targets, batch.lengths, told, strict=True):
-                found[number] = [self._coder.names[tag] for tag in row[:length]] if length else found[number]
+                found[number] = [self._coder.names[tag] if tag >= 0 else "O" for tag in row[:length]]  # -1: of NaN
         return found
 
     def _decode_batch(self, params, inputs, lengths):
@@ -141,7 +145,7 @@ def train(settings: Settings, head: str, coder: Coder, data: Splits, fitting: Fi
     found = scores(test.tags, told) | {
         "validation": max(history["f1"]),
         "history": output.plain(history),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "parameters": parameters(params),
         "sentences": len(test.tokens),
         "examples": examples(test, told),
     }
@@ -172,9 +176,8 @@ def check(settings: Settings) -> None:
     sizes = "embedding_size", "character_size", "hidden_size", "longest", "batch", "updates", "every", "buckets"
     check_at_least(settings, 1, *sizes)
     check_at_least(settings, 2, "letters")
-    check_limits(settings, "limit")
-    if not settings.corpora:
-        raise ValueError("--corpora: must name at least one data set, got none. Give ncbi, wikigold or both.")
+    check_limits(settings, 1, "limit")
+    check_choices(settings, "corpora")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
 
@@ -182,7 +185,7 @@ def check(settings: Settings) -> None:
 def runs(settings: Settings, data: dict[str, Splits]) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
     """One for each data set and head."""
     found = {}
-    for name in dict.fromkeys(settings.corpora):
+    for name in settings.corpora:
         kept = {
             split: TaggedSentences(*(rows[: settings.limit] for rows in each)) for split, each in data[name].items()
         }
@@ -192,8 +195,8 @@ def runs(settings: Settings, data: dict[str, Splits]) -> dict[str, Callable[[Fit
 
 
 def read(settings: Settings) -> dict[str, Splits]:
-    """Every split of both data sets."""
-    return {name: {split: reader(split, settings.data) for split in SPLITS} for name, reader in READERS.items()}
+    """Every split of each data set."""
+    return {name: {split: READERS[name](split, settings.data) for split in SPLITS} for name in settings.corpora}
 
 
 def make(settings: Settings) -> dict[str, Splits]:
@@ -210,7 +213,7 @@ APPLICATION = Application(
     | {"longest": 25, "dropout": 0.2, "batch": 8, "rate": 1e-2, "updates": 160, "every": 80}
     | {"buckets": 1, "limit": 300},
     check=check,
-    files=tuple(f"ncbi-disease/{split}.tsv" for split in ("train", "devel", "test")) + ("wikigold/wikigold.conll.txt",),
+    files=lambda settings: tuple(file for name in settings.corpora for file in FILES[name]),
     read=read,
     make=make,
     runs=runs,

@@ -11,7 +11,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from benchmarks.figure import FONTS
 from benchmarks.panel import GREY, INK
 from experiments import output
-from experiments.application import Row
+from experiments.application import MADE, Row
 from jaxrnn.files import markdown_table
 from jaxrnn.gradients.reporting.styles import styles_of
 from jaxrnn.models import crf
@@ -63,13 +63,13 @@ def draw(results: dict[str, Any]) -> Figure:
     """Left: F1 of both heads over the updates, for each data set. Right: what the CRF learned of its tags."""
     settings, parts = results["settings"], results["parts"]
     figure = output.titled(
-        "Entities: a softmax for each word, or a CRF over all tags" + (" (made data)" * (results["data"] == "made")),
+        "Entities: a softmax for each word, or a CRF over all tags" + (" (made data)" * (results["data"] == MADE)),
         (
             f"Bidirectional LSTM of {settings['hidden_size']} units on words and their characters, nothing pretrained.",
             "Lines: whole entities of the validation split; in the legends, of the test split.",
         ),
     )
-    kinds = [DATA[name] for name in dict.fromkeys(settings["corpora"])]
+    kinds = [DATA[name] for name in settings["corpora"]]
     for number, kind in enumerate(kinds):
         height = 0.26 if len(kinds) > 1 else 0.66
         axes = output.panel(figure, (0.06, 0.77 - height - 0.4 * number, 0.4, height), f"{kind}: F1, %", "updates")

@@ -43,6 +43,7 @@ from rich.console import Console
 import jaxrnn
 from benchmarks.command import check_at_least, check_seed, command, progress, ready_folder
 from experiments import output
+from experiments.checks import check_choices
 from experiments.order_figure import SOLVED, draw, to_markdown
 from jaxrnn.gradients.clipping import clipping
 from jaxrnn.gradients.omega import omega_squared
@@ -269,10 +270,7 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     check_at_least(settings, SmartTanh().incoming, "hidden_size")
     check_at_least(settings, 1, "batch", "every", "seeds", "held_out")
     check_seed(settings)
-    for name in ("lengths", "methods"):
-        values = getattr(settings, name)
-        if not values or len(set(values)) < len(values):
-            raise ValueError(f"--{name}: must be one or more, each of them once, got {values}. Leave the others out.")
+    check_choices(settings, "lengths", "methods")
     for name in ("rate", "threshold", "strength", "minutes"):
         value = getattr(settings, name)
         if not 0 < value < float("inf"):

@@ -17,7 +17,7 @@ TOGETHER = 50  # sentences that are translated side by side
 
 
 def translate(model: EncoderDecoder, corpus: Any, width: int, longest: int, penalty: float) -> list[list[str]]:
-    """The words of each test sentence in the other language, at most half as many again as the longest.
+    """The words of each test sentence in the other language, at most half as many again as `longest`, what is read.
 
     A width of 1 is greedy.
     """

@@ -39,8 +39,8 @@ from flax import nnx
 from benchmarks.command import check_at_least
 from experiments import made, output
 from experiments.application import Application, Common
-from experiments.checks import check_limits, check_positive, check_rate
-from experiments.fitting import Fitting
+from experiments.checks import check_choices, check_limits, check_positive, check_rate
+from experiments.fitting import Fitting, mean_loss, parameters, perplexity
 from experiments.translating import bleu, translate
 from experiments.translation_figure import BEAM, GREEDY, MULTI30K, TATOEBA, WITHOUT, draw, rows, to_markdown
 from jaxrnn import LSTM
@@ -61,6 +61,12 @@ from jaxrnn.models import (
 from jaxrnn.nn import RNN, Bidirectional
 from jaxrnn.train import Trainer, losses
 
+FILES = {
+    MULTI30K: tuple(
+        f"multi30k/{split}.{side}.gz" for split in ("train", "val", "test_2016_flickr") for side in ("de", "en")
+    ),
+    TATOEBA: ("tatoeba-fra-eng/fra-eng.zip",),
+}
 Pairs = list[tuple[list[str], list[str]]]
 SPLITS = "train", "validation", "test"
 
@@ -83,7 +89,7 @@ class Settings(Common):
     """Pairs in an update."""
     rate: float = 2e-3
     """Learning rate at the start."""
-    epochs: int = 8
+    epochs: int = 5
     """Times that every pair is seen."""
     longest: int = 40
     """Words of a sentence, at most."""
@@ -111,17 +117,15 @@ class Corpus(NamedTuple):
 def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "embedding_size", "batch", "epochs", "longest", "beam", "buckets")
-    for name in ("corpora", "attentions"):
-        if not (chosen := getattr(settings, name)) or len(set(chosen)) < len(chosen):
-            raise ValueError(f"--{name}: must be one or more, each of them once, got {chosen}.")
+    check_choices(settings, "corpora", "attentions")
     check_at_least(settings, 2, "hidden_size")
     if settings.hidden_size % 2:
-        raise ValueError(f"--hidden-size: must be even, for two directions, got {settings.hidden_size}.")
-    check_limits(settings, "limit")
+        raise ValueError(f"--hidden-size: must be even, for two directions, got {settings.hidden_size}. Add 1.")
+    check_limits(settings, 1, "limit")
     check_positive(settings, "rate")
     check_rate(settings, "dropout", "own_tokens")
     if not 0 <= settings.penalty < math.inf:
-        raise ValueError(f"--penalty: must be a finite number of at least 0, got {settings.penalty}.")
+        raise ValueError(f"--penalty: must be a finite number of at least 0, got {settings.penalty}. Give 0 for none.")
 
 
 def read(settings: Settings) -> dict[str, list[list[tuple[str, str]]]]:
@@ -143,7 +147,9 @@ def corpus_of(settings: Settings, splits: list[list[tuple[str, str]]]) -> Corpus
     key = jax.random.key(settings.seed)
     sources = [_numbers(settings, first, second, split, key if n == 0 else None) for n, split in enumerate(words[:2])]
     if settings.beam > second.size:
-        raise ValueError(f"--beam: must not exceed the vocabulary of {second.size} words, got {settings.beam}.")
+        raise ValueError(
+            f"--beam: must not exceed the vocabulary of {second.size} words, got {settings.beam}. Give a smaller one."
+        )
     return Corpus((first, second), *sources, test=words[2])
 
 
@@ -202,10 +208,8 @@ def train(settings: Settings, corpus: Corpus, attention: str, fitting: Fitting) 
     score = jax.jit(lambda params, batch: loss_fn(params, (batch, np.float32(0)), None))
 
     def evaluate(params) -> dict[str, float]:
-        found = [score(params, corpus.validation.at(position)) for position in range(len(corpus.validation))]
-        counts = np.array([float(aux["tokens"]) for _, aux in found])
-        nats = np.array([float(loss) for loss, _ in found])
-        return {"perplexity": math.exp(np.sum(nats * counts) / counts.sum())}
+        found = (score(params, corpus.validation.at(position)) for position in range(len(corpus.validation)))
+        return {"perplexity": perplexity(mean_loss(found))}
 
     optimizer = optax.adam(optax.cosine_decay_schedule(settings.rate, updates))
     trainer = Trainer(loss_fn, optimizer, clip=optax.clip_by_global_norm(1.0))
@@ -224,7 +228,7 @@ def train(settings: Settings, corpus: Corpus, attention: str, fitting: Fitting) 
     return {
         "history": output.plain(history),
         "perplexity": min(history["perplexity"]),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "parameters": parameters(params),
         "bleu": {name: output.plain(bleu(sentences, references)) for name, sentences in told.items()},
         "sentences": [
             {"source": " ".join(a), "reference": " ".join(b)} | {name: " ".join(told[name][n]) for name in told}
@@ -253,14 +257,7 @@ APPLICATION = Application(
     small={"hidden_size": 32, "embedding_size": 16, "batch": 16, "epochs": 2, "longest": 12, "beam": 2, "limit": 160}
     | {"corpora": (MULTI30K,), "attentions": ("general",), "buckets": 1},
     check=check,
-    files=(
-        *(
-            f"multi30k/{split}.{language}.gz"
-            for split in ("train", "val", "test_2016_flickr")
-            for language in ("de", "en")
-        ),
-        "tatoeba-fra-eng/fra-eng.zip",
-    ),
+    files=lambda settings: tuple(file for name in settings.corpora for file in FILES[name]),
     read=read,
     make=lambda settings: {name: made.sentence_pairs(settings.seed) for name in settings.corpora},
     runs=runs,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
 from experiments import output
-from experiments.application import Row
+from experiments.application import REAL, Row
 from jaxrnn.files import markdown_table
 
 MULTI30K, TATOEBA = "Multi30k de-en", "Tatoeba fr-en"
@@ -31,7 +31,7 @@ def rows(results: dict[str, Any]) -> list[Row]:
         bar = published(name)
         for way, words in ((GREEDY, "greedy"), (BEAM, f"beam {beam}")):
             value = part["bleu"][way]
-            known = ("none", "") if bar is None else (f"{bar}, pytorch-seq2seq", f"{value - bar:+.1f}")
+            known = ("none", "-") if bar is None else (f"{bar}, pytorch-seq2seq", f"{value - bar:+.1f}")
             found.append(Row(name, f"test BLEU, {words}", f"{value:.1f}", *known))
     return found
 
@@ -58,7 +58,7 @@ def draw(results: dict[str, Any]) -> Figure:
     """Left: BLEU of each run. Right: attention over a test sentence."""
     parts = results["parts"]
     figure = output.titled(
-        "Translation into English" + ("" if results["data"] == "real" else ", made sentences"),
+        "Translation into English" + ("" if results["data"] == REAL else ", made sentences"),
         (
             f"{results['settings']['hidden_size']} units, {results['settings']['epochs']} epochs. Left: BLEU of the "
             f"test split, greedy and by a beam of {results['settings']['beam']}, published values as dotted lines.",

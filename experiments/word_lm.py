@@ -21,7 +21,6 @@ is missed. Of both the weights with the best validation perplexity are tested.
 
 import functools
 import importlib
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from benchmarks.environment import machine
 from experiments import made, output
 from experiments.application import Application, Common
 from experiments.checks import check_limits, check_positive, check_rate
-from experiments.fitting import Fitting
+from experiments.fitting import Fitting, parameters, perplexity
 from experiments.language import Reader, Stream
 from experiments.word_lm_figure import OURS, TARGET, TWIN, draw, rows, to_markdown
 from jaxrnn import LSTM
@@ -70,9 +69,9 @@ class Settings(Common):
     """Rows of text that are read side by side."""
     rate: float = 2e-3
     """Learning rate at the start."""
-    updates: int = 800
+    updates: int = 500
     """Updates in all."""
-    every: int = 200
+    every: int = 100
     """Updates between two looks at the validation split."""
     validated: int = 40_000
     """Words of the validation split that such a look reads."""
@@ -96,7 +95,7 @@ class Text(NamedTuple):
 def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "hidden_size", "layers", "window", "batch", "updates", "every", "validated")
-    check_limits(settings, "limit", "most")
+    check_limits(settings, 1, "limit", "most")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
     if not settings.twin:
@@ -148,13 +147,14 @@ def train_ours(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
         text.train.at,
         settings.updates,
         every=settings.every,
-        evaluate=lambda params: {"perplexity": math.exp(reader.nats(params, text.validation))},
+        evaluate=lambda params: {"perplexity": perplexity(reader.nats(params, text.validation))},
         score=lambda found: found["perplexity"],
     )
     return {
         "history": output.plain(history),
-        "perplexity": math.exp(reader.nats(params, text.test)),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "perplexity": perplexity(reader.nats(params, text.test)),
+        "tokens_per_second": fitting.speed(),
+        "parameters": parameters(params),
     }
 
 
@@ -167,23 +167,29 @@ def train_twin(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
     )
     differences = check_agreement(reader, reader.init(jax.random.key(settings.seed)), make(), text.train)
     twin, kept, best = make(), fitting.own_folder() / "state.pt", fitting.own_folder() / "best.pt"
-    history: dict[str, list[float]] = {"step": [], "loss": [], "perplexity": []}
+    history: dict[str, list[float]] = {"step": [], "training_loss": [], "perplexity": []}
     history = twin.restore(kept) if kept.exists() else history
     losses = []
-    for position in fitting.track(range(twin.made, settings.updates)):
-        losses.append(twin.update(text.train.at(position)))
-        if twin.made % settings.every == 0 or twin.made == settings.updates:
-            history["step"].append(twin.made)
-            history["loss"].append(float(np.mean(losses)))
-            history["perplexity"].append(math.exp(twin.nats(text.validation)))
-            if history["perplexity"][-1] == min(history["perplexity"]):
-                twin.save(best, history)
-            twin.save(kept, history)
-            losses = []
+    with fitting.follow(twin.made, settings.updates) as log:
+        for position in range(twin.made, settings.updates):
+            window = text.train.at(position)
+            loss, norm = twin.update(window)
+            losses.append(loss)
+            log.update(position, loss, norm, int(window[0].mask.sum()))
+            if twin.made % settings.every == 0 or twin.made == settings.updates:
+                history["step"].append(twin.made)
+                history["training_loss"].append(float(np.mean(losses)))
+                history["perplexity"].append(perplexity(twin.nats(text.validation)))
+                if history["perplexity"][-1] == min(history["perplexity"]):
+                    twin.save(best, history)
+                twin.save(kept, history)
+                losses = []
+                log.rest()
     twin.restore(best)
     return {
         "history": output.plain(history),
-        "perplexity": math.exp(twin.nats(text.test)),
+        "perplexity": perplexity(twin.nats(text.test)),
+        "tokens_per_second": fitting.speed(),
         "differences": differences,
     }
 
@@ -206,7 +212,7 @@ def check_agreement(reader: Reader, state: TrainState, twin: Any, source: Stream
     for position in range(2):
         state, metrics = reader.trainer.step(state, source.at(position))
         ours.append(float(metrics.loss))
-        theirs.append(twin.update(source.at(position)))
+        theirs.append(twin.update(source.at(position))[0])
     differences = [abs(a - b) / b for a, b in zip(ours, theirs, strict=True)]
     if not (differences[0] <= AGREE_BEFORE and differences[1] <= AGREE_AFTER_ONE):
         raise Failed(f"jaxrnn and PyTorch do not train the same model: losses {ours} and {theirs}.")
@@ -219,7 +225,7 @@ APPLICATION = Application(
     small={"hidden_size": 16, "window": 10, "batch": 4, "updates": 60, "every": 20, "validated": 500}
     | {"limit": 3000, "most": 500, "twin": False},
     check=check,
-    files=tuple(f"wikitext-2/{name}.txt" for name in ("train", "valid", "test")),
+    files=lambda settings: tuple(f"wikitext-2/{name}.txt" for name in ("train", "valid", "test")),
     read=lambda settings: [wikitext2(split, settings.data) for split in SPLITS],
     make=lambda settings: [made.articles(settings.seed + number) for number in range(len(SPLITS))],
     runs=runs,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figure import FONTS
 from experiments import output
-from experiments.application import Row
+from experiments.application import REAL, Row
 from jaxrnn.files import markdown_table
 from jaxrnn.gradients.reporting.styles import Style
 
@@ -34,8 +34,11 @@ def rows(results: dict[str, Any]) -> list[Row]:
 
 def to_markdown(results: dict[str, Any]) -> str:
     """Perplexities of both, their ratio, and the time that each took."""
-    lines = [(name, f"{part['perplexity']:.2f}", f"{part['seconds']:.0f}") for name, part in results["parts"].items()]
-    table = markdown_table(("", "test perplexity", "seconds, with evaluation"), lines)
+    lines = [
+        (name, f"{part['perplexity']:.2f}", f"{part['tokens_per_second']:,.0f}")
+        for name, part in results["parts"].items()
+    ]
+    table = markdown_table(("", "test perplexity", "tokens a second in training, median"), lines)
     words = f"After {results['settings']['updates']:,} updates. Published after full training: {PUBLISHED}."
     if TWIN in results["parts"]:
         ours, theirs = (results["parts"][name] for name in SIDES)
@@ -52,7 +55,7 @@ def draw(results: dict[str, Any]) -> Figure:
     """Left: validation perplexity over the updates. Right: test perplexity."""
     settings, parts = results["settings"], results["parts"]
     figure = output.titled(
-        "A word LSTM on " + ("WikiText-2" if results["data"] == "real" else "made text"),
+        "A word LSTM on " + ("WikiText-2" if results["data"] == REAL else "made text"),
         (
             f"{settings['layers']} layers of {settings['hidden_size']} units, tied weights, "
             f"{settings['updates']:,} updates of {settings['batch']} x {settings['window']} words.",

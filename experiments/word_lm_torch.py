@@ -61,17 +61,17 @@ class Twin:
         """Updates so far."""
         return self._made
 
-    def update(self, placed: Placed) -> float:
-        """Makes one update; its loss, in nats."""
+    def update(self, placed: Placed) -> tuple[float, float]:
+        """Makes one update; its loss, in nats, and the norm of its gradient."""
         for group in self._optimizer.param_groups:
             group["lr"] = float(np.asarray(self._schedule(self._made)))
         self._optimizer.zero_grad()
         self._carry, loss = self._loss(self._carry, placed)
         loss.backward()
-        clip_gradients(self._trained, self._clip)
+        norm = clip_gradients(self._trained, self._clip)
         self._optimizer.step()
         self._made += 1
-        return float(loss.detach())
+        return float(loss.detach()), norm
 
     def nats(self, stream: Stream) -> float:
         """The mean over every token of a text but the first, the carry handed on."""

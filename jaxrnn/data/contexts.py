@@ -79,16 +79,19 @@ class ContextWindows:
         if self.key is None:
             raise ValueError("ContextWindows: `key` must be a single key, got None. Give jax.random.key(seed).")
         check_key(self, self.key)
-        if np.ndim(self.tokens) != 1 or len(self.tokens) < 2 or np.min(self.tokens) < 0:
+        whole = np.issubdtype(np.asarray(self.tokens).dtype, np.integer)
+        if not whole or np.ndim(self.tokens) != 1 or len(self.tokens) < 2 or np.min(self.tokens) < 0:
             raise ValueError(
-                "ContextWindows: `tokens` must be a stream (length,) of at least 2 numbers, none below 0, got shape "
-                f"{np.shape(self.tokens)}. Encode words with Vocabulary.encode."
+                "ContextWindows: `tokens` must be a stream (length,) of at least 2 whole numbers, none below 0, got "
+                f"{np.asarray(self.tokens).dtype}{list(np.shape(self.tokens))}, the least "
+                f"{np.min(self.tokens) if np.size(self.tokens) else 'of none'}. Encode words with Vocabulary.encode."
             )
         check_fits_int32("ContextWindows: `tokens`", self.tokens)
         if np.max(self.tokens) >= len(self._counts) or np.min(self._counts[self.tokens]) < 1:
             raise ValueError(
-                "ContextWindows: `counts` must be at least 1 for each word of `tokens`. Leave words out of the stream "
-                "that were not counted."
+                "ContextWindows: `counts` must be at least 1 for each word of `tokens`, got counts of "
+                f"{len(self._counts)} words, {int(np.sum(self._counts < 1))} of them 0, for tokens up to "
+                f"{np.max(self.tokens)}. Leave words out of the stream that were not counted."
             )
         if not (self.threshold is None or self.threshold > 0):
             raise ValueError(f"ContextWindows: `threshold` must be above 0, got {self.threshold}. Try 1e-4.")

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from os import PathLike
 
+from jaxrnn.cell import is_size
 from jaxrnn.data.files import check_known, locate
 from jaxrnn.data.text import lines_of
 
@@ -53,7 +54,8 @@ def tatoeba(
 
     The same English sentence often comes with several French ones. No split comes with them: here it is drawn by the
     English one, so that it is in one split alone. With c the CRC-32 of its UTF-8, c mod 100 of 0 and 1 is the test
-    split, 2 and 3 validation, else train.
+    split, 2 and 3 validation, else train. A French sentence can stand in several: of the test split 253 pairs and of
+    validation 257 have one that is in train too. Who reads French leaves such pairs out of train.
 
     Source: https://www.manythings.org/anki and https://tatoeba.org, as of 29 September 2017, as in
     github.com/genimind/seq2seq. Licence: CC BY 2.0.
@@ -64,13 +66,18 @@ def tatoeba(
         most_words: Only pairs with at most so many words, the parts between spaces, on either side. Default: all.
 
     Raises:
-        ValueError: there is no such split, or `most_words` leaves no pair; else as for `locate`.
+        ValueError: there is no such split, `most_words` is no whole number of at least 1, or leaves no pair; else as
+            for `locate`.
 
     Example:
         >>> tatoeba("train", most_words=10)[0]  # doctest: +SKIP
         ('Go.', 'Va !')
     """
     check_known("tatoeba", "split", split, _TATOEBA)
+    if not (most_words is None or is_size(most_words)):
+        raise ValueError(
+            f"tatoeba: `most_words` must be a whole number of at least 1, or None for all, got {most_words!r}. Take 10."
+        )
     with zipfile.ZipFile(locate("tatoeba-fra-eng/fra-eng.zip", directory)) as folder:
         pairs = [line.split("\t") for line in lines_of(folder.read("fra.txt"))]
     chosen = [

@@ -116,8 +116,12 @@ class Vocabulary:
         """The tokens of numbers.
 
         Raises:
-            ValueError: a number is no whole one, below 0 or not below `size`.
+            ValueError: they are not in one row, or a number is no whole one, below 0 or not below `size`.
         """
+        if np.ndim(numbers) != 1:
+            raise ValueError(
+                f"Vocabulary.decode: `numbers` must be (length,), got shape {np.shape(numbers)}. Decode row by row."
+            )
         numbers = checked("Vocabulary.decode: `numbers`", numbers, self.size, "Give numbers of this vocabulary.")
         return [self.tokens[number] for number in numbers]
 

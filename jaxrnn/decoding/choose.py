@@ -153,10 +153,10 @@ class Nucleus(Strategy):
         """See Strategy."""
         over = _over(logits, self.temperature)
         order = jnp.argsort(over, descending=True, stable=True)
-        # What is left from each token on, summed from the small end: with p = 1 no token is lost to rounding.
+        # What is left from each token on, summed from the small end, where rounding loses least.
         left = jnp.cumsum(jax.nn.softmax(over)[order][::-1])[::-1]
         rounding = 1 + 16 * float(jnp.finfo(left.dtype).eps)  # so that 2 of 5 equal ones reach 0.4
-        kept = (left > (1 - float(self.p)) * rounding).at[0].set(True)
+        kept = (left > (1 - float(self.p)) * rounding).at[0].set(True) | (self.p == 1)
         return _only(jnp.zeros(over.shape, bool).at[order].set(kept), over)
 
 

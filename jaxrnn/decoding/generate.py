@@ -27,7 +27,8 @@ class Generated(NamedTuple):
         tokens: What was chosen; from the end on all are `end`. From a step whose logits are no distribution on, since
             one is NaN or infinity or all are -infinity, they are -1.
         length: How many tokens come before that.
-        carry: From which the next call goes on, with `tokens[-1]` as its first token.
+        carry: From which the next call goes on, with `tokens[-1]` as its first token; one that draws needs a key of
+            its own, or it draws the same again.
     """
 
     tokens: Int32[Array, " length"]
@@ -63,7 +64,8 @@ def generate(
         step: `(carry, token) -> (carry, logits)`, a `jax.tree_util.Partial` that holds the weights, or a function.
             Equal functions are compiled once for each length, strategy and end, whatever arrays the Partial holds.
         carry: Where it starts, as the step returns it.
-        first: The token that is read first, such as a token that begins sentences, or the last of a prompt.
+        first: The token that is read first, such as a token that begins sentences, or the last of a prompt. What the
+            step makes of one beyond its vocabulary is its own; JAX reads the last row of a table for it.
         length: How many tokens.
         choose: A strategy, such as `Temperature(0.7)`, `TopK(40)` or `Nucleus(0.9)`. Default: `Greedy()`.
         key: From which a strategy draws; a longer sentence of the same key begins as the shorter one. Default: None.

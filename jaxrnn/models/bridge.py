@@ -22,8 +22,8 @@ class Bridge(nnx.Module):
 
     One product makes them all. Arrays that are not floating stay as `init_carry` makes them.
 
-    Shapes: c (*batch, in_features); the carry is that of `cell.init_carry(batch)`, float32 for 16-bit vectors, else in
-    the vectors' dtype.
+    Shapes: c (*batch, in_features); the carry is that of `cell.init_carry(batch)`, in the dtype of the layer, to which
+    the vector is cast, float32 where that has 16 bits.
 
     Source: the start of the decoder in Bahdanau et al. (2015, https://arxiv.org/abs/1409.0473), A.2.2.
 

@@ -68,7 +68,7 @@ def log_partition(emissions: Emissions, transitions: Transitions, lengths: Lengt
 def score(emissions: Emissions, tags: Tags, transitions: Transitions, lengths: Lengths) -> Float[Array, "*batch"]:
     """The score of one sequence of tags each; score - log_partition is its log probability.
 
-    Tags have to lie in 0 ... tags - 1 at valid steps.
+    NaN where a tag at a valid step is not one of 0 ... tags - 1.
 
     Raises:
         ValueError: shapes do not fit, or there is no step.
@@ -81,13 +81,17 @@ def score(emissions: Emissions, tags: Tags, transitions: Transitions, lengths: L
     """
     emissions, transitions, valid = _prepare("score", emissions, transitions, lengths)
     if tags.shape != valid.shape:
-        raise ValueError(f"score: `tags` must be (time, *batch) = {valid.shape}, got {tags.shape}.")
-    tags = zero_unless(valid, jnp.asarray(tags))
+        raise ValueError(
+            f"score: `tags` must be (time, *batch) = {valid.shape}, got {tags.shape}. Give one tag for each step."
+        )
+    tags = zero_unless(valid, jnp.asarray(tags).astype(jnp.int32))  # 8 bits may not hold the number of tags
+    known = jnp.all((tags >= 0) & (tags < emissions.shape[-1]), axis=0)
     own = jnp.take_along_axis(emissions, tags[..., None], axis=-1)[..., 0]
     between = zero_unless(valid[1:], transitions.between[tags[:-1], tags[1:]])
     last = jnp.take_along_axis(tags, jnp.maximum(jnp.sum(valid, axis=0) - 1, 0)[None], axis=0)[0]
     ends = zero_unless(valid[0], transitions.start[tags[0]] + transitions.end[last])
-    return ends + jnp.sum(zero_unless(valid, own), axis=0) + jnp.sum(between, axis=0)
+    found = ends + jnp.sum(zero_unless(valid, own), axis=0) + jnp.sum(between, axis=0)
+    return jnp.where(known, found, jnp.nan)
 
 
 def viterbi(
@@ -131,11 +135,20 @@ def viterbi(
 def constrain(transitions: Transitions, allowed: Transitions) -> Transitions:
     """Transitions with -inf where they are not allowed: for `viterbi`, which then takes no such path.
 
+    Raises:
+        ValueError: both are not of the same number of tags.
+
     Example:
         >>> zeros = Transitions(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
         >>> constrain(zeros, bio_constraints(["B-X", "I-X"])).start.tolist()
         [0.0, -inf]
     """
+    shapes = [tuple(jnp.shape(part) for part in each) for each in (transitions, allowed)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"constrain: `allowed` must have the shapes {shapes[0]} of the transitions, got {shapes[1]}. Make it of "
+            "the names of all tags, for example by bio_constraints(names)."
+        )
     return jax.tree.map(lambda s, a: jnp.where(a, s, -jnp.inf), transitions, allowed)
 
 
@@ -164,7 +177,8 @@ def bio_constraints(names: Sequence[str]) -> Transitions:
     inside = np.array([name[0] == "I" for name in names], bool)
     if inside.all():
         raise ValueError(
-            f'bio_constraints: `names` must hold "O" or a "B-...", with which a sequence begins, got {list(names)}.'
+            f'bio_constraints: `names` must hold "O" or a "B-...", with which a sequence begins, got {list(names)}. '
+            "Add one."
         )
     same_type = np.array([[before[1:] == after[1:] for after in names] for before in names])
     between, start = ~inside | same_type, ~inside
@@ -176,14 +190,19 @@ def _prepare(name: str, emissions, transitions: Transitions, lengths):
     emissions, lengths = jnp.asarray(emissions), jnp.asarray(lengths)
     time, *batch, tags = emissions.shape
     if time == 0:
-        raise ValueError(f"{name}: `emissions` must have at least one step, got shape {emissions.shape}.")
+        raise ValueError(
+            f"{name}: `emissions` must have at least one step, got shape {emissions.shape}. Pad an empty batch by one."
+        )
     if lengths.shape != tuple(batch):
-        raise ValueError(f"{name}: `lengths` must be {tuple(batch)} as the batch of emissions is, got {lengths.shape}.")
+        raise ValueError(
+            f"{name}: `lengths` must be {tuple(batch)} as the batch of emissions is, got {lengths.shape}. Give one for "
+            "each sequence."
+        )
     shapes = tuple(jnp.shape(part) for part in transitions)
     if shapes != ((tags, tags), (tags,), (tags,)):
         raise ValueError(
             f"{name}: `transitions` must be (tags, tags), (tags,), (tags,) for the {tags} tags of emissions, "
-            f"got {shapes}."
+            f"got {shapes}. Give one score for each pair of tags."
         )
     wide = carry_dtype(emissions.dtype)
     valid = valid_steps(time, lengths)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -58,7 +59,7 @@ class Decoder(nnx.Module):
         self, embed: nnx.Embed, rnn: RNN, final_features: int, *, dropout: float = 0.0, rngs: nnx.Rngs
     ):
         if not isinstance(embed, nnx.Embed):
-            raise TypeError(f"Decoder: `embed` must be an nnx.Embed, got {type(embed).__name__}.")
+            raise TypeError(f"Decoder: `embed` must be an nnx.Embed, got {type(embed).__name__}. Give one.")
         check_parts("Decoder", embed, rnn)
         check_forward("Decoder", rnn.cell)
         _check_bare_parts(rnn.cell)
@@ -90,7 +91,9 @@ class Decoder(nnx.Module):
         """What steps read of the memory, made once a sentence; () without attention."""
         if self.attention_cell is None:
             return ()
-        return self.attention_cell.remember(self.params(()), memory.states, memory.mask).memory
+        params = self.params(())
+        states = cast(memory.states, jax.tree.leaves(params)[0].dtype)
+        return self.attention_cell.remember(params, states, memory.mask).memory
 
     def params(self, attended: Attended | tuple[()]) -> Any:
         """The parameters of the recurrent layer with a memory in them."""
@@ -116,6 +119,14 @@ class Decoder(nnx.Module):
         xs = self._embedded(jnp.asarray(token)[None])
         carry, ys = unroll(self.rnn.network, self.params(attended), xs, carry, backend=Scan())
         return carry, self.head(ys[0])
+
+    def attention(
+        self, attended: Attended, carry: PyTree, token: Integer[Array | np.ndarray | np.integer, "*batch"]
+    ) -> Float[Array, "source_time *batch"]:
+        """What the step on a token looks at, of a cell with attention."""
+        cell, params = self.rnn.cell, self.params(attended)
+        u = jax.tree.map(lambda u: u[0], cell.project(params, self._embedded(jnp.asarray(token)[None])))
+        return cell.weights(params, carry, cell.step(params, carry, u)[0])  # before zoneout mixes what comes out
 
     def _embedded(self, tokens):
         xs = self.embed(jnp.asarray(tokens))

@@ -40,10 +40,12 @@ class AttentionCell(Cell):
         if not isinstance(self.cell, GatedCell) or type(self.cell).project is not GatedCell.project:
             raise TypeError(
                 f"{name}: `cell` must be a gated cell whose input enters by one product, such as LSTM or GRU, got "
-                f"{self.cell!r}."
+                f"{self.cell!r}. Give one of those."
             )
         if not isinstance(self.attention, Attention):
-            raise TypeError(f"{name}: `attention` must be a score such as Bahdanau(64), got {self.attention!r}.")
+            raise TypeError(
+                f"{name}: `attention` must be a score such as Bahdanau(64), got {self.attention!r}. Give one."
+            )
         check_sizes(self, "memory_size")
 
     @abc.abstractmethod
@@ -52,7 +54,7 @@ class AttentionCell(Cell):
 
     @abc.abstractmethod
     def weights(self, params, before, after) -> Float[Array, "source_time *batch"]:
-        """The weights of the step from one carry to the next: what it looked at."""
+        """The weights of `step` from one carry to the next: what it looked at."""
 
     def remember(
         self,

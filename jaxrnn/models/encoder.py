@@ -42,7 +42,7 @@ class Encoder(nnx.Module):
         dropout: Rate on the embedded tokens. Default: 0.
 
     Raises:
-        TypeError: `rnn` is no recurrent layer; in a call, `key` is an nnx.Rngs.
+        TypeError: `embed` is no nnx.Embed, `rnn` no recurrent layer; in a call, `key` is an nnx.Rngs.
         ValueError: `embed` and `rnn` do not fit.
 
     Example:
@@ -55,6 +55,8 @@ class Encoder(nnx.Module):
     """
 
     def __init__(self, embed: nnx.Embed, rnn: RNN, *, dropout: float = 0.0):  # noqa: D107
+        if not isinstance(embed, nnx.Embed):
+            raise TypeError(f"Encoder: `embed` must be an nnx.Embed, got {type(embed).__name__}. Give one.")
         check_parts("Encoder", embed, rnn)
         self.embed = embed
         self.rnn = rnn

@@ -15,7 +15,7 @@ from jaxrnn.models.decoder import Decoder
 from jaxrnn.models.encoder import Encoder, Lengths, Memory
 from jaxrnn.models.encoding import split_key, valid_steps
 from jaxrnn.models.step import pure_step
-from jaxrnn.numerics import zero_unless
+from jaxrnn.numerics import carry_dtype, zero_unless
 from jaxrnn.train.losses import cross_entropy
 
 Sources = Integer[Array | np.ndarray, "source_time *batch"]
@@ -119,11 +119,12 @@ class EncoderDecoder(nnx.Module):
         if jnp.shape(rate) or (not isinstance(rate, core.Tracer) and not 0 <= float(rate) <= 1):
             raise ValueError(
                 f"EncoderDecoder.sampled_logits: `rate` must be one number in [0, 1], the part of own tokens, "
-                f"got {rate}."
+                f"got {rate}. Give 0 for true tokens alone."
             )
         if key is None:
             raise TypeError(
-                "EncoderDecoder.sampled_logits: `key` must be a key, from which tokens are drawn, got None."
+                "EncoderDecoder.sampled_logits: `key` must be a key, from which tokens are drawn, got None. "
+                "Give jax.random.key(seed)."
             )
         encoder_key, decoder_key, token_key = split_key("EncoderDecoder", key, 3)
         memory = self.encoder(sources, source_lengths, encoder_key)
@@ -132,12 +133,15 @@ class EncoderDecoder(nnx.Module):
     def _read_tokens(self, memory: Memory, targets, key, rate) -> Int[Array, "target_time *batch"]:
         """The decoder's inputs by scheduled sampling."""
         true = self._inputs(targets)
+        if len(true) < 2:
+            return true
         step, carry = jax.tree.map(lax.stop_gradient, self._stepping(memory))
 
         def advance(state, inputs):
             token, own_turn, key = inputs
             carry, logits = step(*state)
-            own = jax.random.categorical(key, logits).astype(token.dtype)
+            # 16 bits hold so few values that their noise would tie, and favour low tokens.
+            own = jax.random.categorical(key, logits.astype(carry_dtype(logits.dtype))).astype(token.dtype)
             read = jnp.where(own_turn, own, token)
             return (carry, read), read
 
@@ -164,19 +168,17 @@ class EncoderDecoder(nnx.Module):
         Raises:
             ValueError: the decoder has no attention.
         """
-        cell = self.decoder.attention_cell
-        if cell is None:
+        if self.decoder.attention_cell is None:
             raise ValueError(
                 f"EncoderDecoder.attention_weights: the decoder must have attention, got {self.decoder.rnn.cell}. "
                 "Build it with a BahdanauCell or LuongCell."
             )
         memory = self.encoder(sources, source_lengths)
         step, carry = self._stepping(memory)
-        params = self.decoder.params(self.decoder.attended(memory))
+        attended = self.decoder.attended(memory)
 
-        def advance(before, token):
-            after, _ = step(before, token)
-            return after, cell.weights(params, before, after)
+        def advance(carry, token):
+            return step(carry, token)[0], self.decoder.attention(attended, carry, token)
 
         _, weights = lax.scan(advance, carry, self._inputs(targets))
         valid = valid_steps(len(targets), target_lengths)

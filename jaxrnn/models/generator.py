@@ -45,7 +45,7 @@ class ContextGenerator(nnx.Module):
         if not isinstance(language_model, LanguageModel):
             raise TypeError(
                 "ContextGenerator: `language_model` must be a jaxrnn.models.LanguageModel, got "
-                f"{type(language_model).__name__}."
+                f"{type(language_model).__name__}. Make one."
             )
         rnn = language_model.rnn
         self.language_model = language_model

@@ -1,10 +1,10 @@
 """Output layers that tag each step: every tag by itself, or all tags of a sequence together.
 
 Both have `loss(features, tags, lengths)`, the mean negative log-likelihood a valid step (token) in nats, and
-`decode(features, lengths)`, the most likely tags. Rows of length 0, with which a batch is filled up, do not count.
+`decode(features, lengths)`, the most likely tags. Rows of length 0, with which a batch is filled up, do not count. A
+loss is NaN where a tag at a valid step is not one of 0 ... tags - 1; steps to be ignored lie beyond the lengths.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -66,7 +66,8 @@ class SoftmaxHead(nnx.Module):
             valid = valid_steps(features.shape[0], lengths)
             tags = jnp.where(jnp.isnan(logits).any(axis=-1), crf.NO_TAG, jnp.argmax(logits, axis=-1))
             return zero_unless(valid, tags.astype(jnp.int32))
-        free = jax.tree.map(lambda a: jnp.zeros(a.shape, logits.dtype), allowed)
+        tags = logits.shape[-1]
+        free = Transitions(*(jnp.zeros(shape, logits.dtype) for shape in ((tags, tags), tags, tags)))
         return crf.viterbi(logits, crf.constrain(free, allowed), lengths)[0]
 
 

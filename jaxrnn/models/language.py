@@ -57,7 +57,7 @@ class LanguageModel(nnx.Module):
         self, embed: nnx.Embed, rnn: RNN, *, head: Callable | None = None, dropout: float = 0.0
     ):
         if not isinstance(embed, nnx.Embed):
-            raise TypeError(f"LanguageModel: `embed` must be an nnx.Embed, got {type(embed).__name__}.")
+            raise TypeError(f"LanguageModel: `embed` must be an nnx.Embed, got {type(embed).__name__}. Give one.")
         check_parts("LanguageModel", embed, rnn)
         check_forward("LanguageModel", rnn.cell)
         _check_head(embed, rnn, head)

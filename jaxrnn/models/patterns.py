@@ -75,7 +75,8 @@ class OutputRecurrence(nnx.Module):
         expected = (*xs.shape[:-1], cell.outputs)
         if targets.shape != expected:
             raise ValueError(
-                f"OutputRecurrence: `targets` must be (time, batch, outputs) = {expected}, got {targets.shape}."
+                f"OutputRecurrence: `targets` must be (time, batch, outputs) = {expected}, got {targets.shape}. "
+                "Give one target for each step of `xs`."
             )
         if not xs.dtype == targets.dtype == params.input.dtype:
             raise TypeError(

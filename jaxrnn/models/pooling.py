@@ -69,6 +69,8 @@ class LastState:
                 f"LastState: `ys` must have the {self.cell.output_size} features of {self.cell}, got shape {ys.shape}. "
                 "Pool the outputs of that cell."
             )
+        if ys.shape[0] == 0:
+            return jnp.zeros(ys.shape[1:], ys.dtype)
         if lengths is None:
             lengths = jnp.full(ys.shape[1], ys.shape[0], jnp.int32)
         ends = jnp.maximum(lengths - 1, 0)

@@ -63,16 +63,18 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """-ln softmax(logits)[label] in nats, over scored steps; over ln 2 it is in bits.
 
-    `labels` are whole numbers (time, batch), or (batch,) for one label a sequence. At scored steps they have to lie
-    in 0 ... classes - 1; others are not looked for, since labels are traced.
+    `labels` are whole numbers (time, batch), or (batch,) for one label a sequence. The loss is NaN where one at a
+    scored step is not in 0 ... classes - 1; steps to be ignored are for the mask.
 
     Example:
         >>> round(float(cross_entropy(jnp.zeros((4, 2, 3)), jnp.array([0, 2]), jnp.ones((4, 2), bool))), 4)  # ln 3
         1.0986
     """
     logits, labels = _scored(logits, labels, mask, logits.shape[:2])
-    each = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return masked_mean(each, mask)
+    labels = labels.astype(jnp.int32)  # 8 bits may not hold the number of classes
+    each = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    return masked_mean(jnp.where(known, each, jnp.nan), mask)
 
 
 def binary_cross_entropy(
@@ -100,7 +102,8 @@ def accuracy(logits: Float[Array | np.ndarray, "time batch classes"], labels: Ta
         0.5
     """
     logits, labels = _scored(logits, labels, mask, logits.shape[:2])
-    right = (jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels) & ~jnp.isnan(logits).any(axis=-1)
+    told = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    right = (told == labels.astype(jnp.int32)) & ~jnp.isnan(logits).any(axis=-1)
     return masked_mean(right.astype(logits.dtype), mask)
 
 

@@ -67,6 +67,12 @@ def test_long_pairs_are_left_out_by_either_side(pinned):
         tatoeba("train", folder, most_words=1)
 
 
+@pytest.mark.parametrize("most", [0, -1, "x"])
+def test_a_number_of_words_that_is_none_is_refused(most, tmp_path, without_type_checks):
+    with pytest.raises(ValueError, match=rf"tatoeba: `most_words` must be a whole number of at least 1.*got {most!r}"):
+        tatoeba("train", tmp_path, most)
+
+
 def test_an_unknown_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"tatoeba: `split` must be one of train, validation, test, got 'val'"):
         tatoeba("val", tmp_path)
@@ -88,6 +94,9 @@ def test_the_real_pairs(directory):
     english = [{pair[0] for pair in pairs} for pairs in got.values()]
     assert len(set().union(*english)) == sum(map(len, english)) == 98_659  # none is in two splits
     assert ("Go.", "Va !") in got["train"]
+    french = {pair[1] for pair in got["train"]}
+    shared = {split: sum(pair[1] in french for pair in got[split]) for split in ("test", "validation")}
+    assert shared == {"test": 253, "validation": 257}
 
 
 def test_the_real_short_pairs(directory):

@@ -95,6 +95,13 @@ def test_a_number_out_of_range_is_refused(number):
 
 
 @pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize("shape", [(), (2, 2)])
+def test_numbers_not_in_one_row_are_refused(shape):
+    with pytest.raises(ValueError, match=r"Vocabulary\.decode: `numbers` must be \(length,\), got shape"):
+        Vocabulary.of(SENTENCES).decode(np.zeros(shape, int))
+
+
+@pytest.mark.usefixtures("without_type_checks")
 def test_reals_are_no_numbers_of_tokens():
     with pytest.raises(ValueError, match=r"Vocabulary\.decode: `numbers` must be whole numbers, got float64\."):
         Vocabulary.of(SENTENCES).decode(np.array([1.0]))

@@ -69,6 +69,7 @@ def test_a_nucleus_reaches_p_and_no_further(p, expected):
 def test_a_nucleus_of_one_keeps_what_rounding_would_lose():
     logits = np.float32([0.0, -40.0, -1.0, -np.inf])
     assert kept(Nucleus(1.0), logits) == [0, 1, 2]
+    assert kept(Nucleus(1.0), np.float32([0.0, -95.0, -120.0])) == [0, 1, 2]  # probabilities that float32 has not
     assert kept(Nucleus(1 - 1e-15), logits) == [0, 2]
 
 

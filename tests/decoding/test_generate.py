@@ -56,6 +56,16 @@ def test_the_carry_goes_on(end):
             assert_close(rest.carry, whole.carry, 1e-12)
 
 
+def test_what_goes_on_draws_by_the_key_of_its_own_call():
+    """Of a step that forgets: the same key draws the same again."""
+    step, how = Partial(lambda logits, carry, token: (carry, logits), jnp.zeros(50)), {"choose": Temperature(1.0)}
+    first = generate(step, (), 0, 8, key=KEY, **how)
+    again, other = (
+        generate(step, first.carry, first.tokens[-1], 8, key=key, **how) for key in (KEY, jax.random.key(6))
+    )
+    assert again.tokens.tolist() == first.tokens.tolist() != other.tokens.tolist()
+
+
 def test_a_longer_sentence_begins_as_the_shorter_one():
     weights, carry = draw(0, vocabulary=6, scale=0.3)
     short, long = (generate(bound(weights), carry, 1, n, choose=Temperature(), key=KEY).tokens for n in (4, 11))

@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import json
+import math
+import shutil
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +17,10 @@ import optax
 import pytest
 
 from benchmarks.command import Failed
+from benchmarks.environment import versions
 from experiments import application, output
 from experiments.application import Application, Common, Row
+from experiments.fitting import mean_loss, perplexity
 from jaxrnn.train import Trainer, read_log
 
 UPDATES, EVERY = 40, 10
@@ -63,6 +67,7 @@ def made_of(stop: Stop, score=lambda found: found["distance"], files=(), reader=
                 score=score,
                 block=4,
             )
+            history |= {"training_loss": output.plain(history["training_loss"])}
             return {"params": float(params), "history": history, "data": data}
 
         return {"one": train, "two, again": train}
@@ -72,7 +77,7 @@ def made_of(stop: Stop, score=lambda found: found["distance"], files=(), reader=
         settings=Settings,
         small={"rate": 0.2},
         check=lambda settings: None,
-        files=files,
+        files=lambda settings: files,
         read=reader,
         make=lambda settings: "made",
         runs=runs,
@@ -107,7 +112,7 @@ def test_the_best_parameters_and_the_history_are_those_of_the_updates(tmp_path):
     np.testing.assert_allclose(part["params"], best, rtol=1e-5)
     before = np.array([3.0, *values[:-1]])
     losses = (before - np.sin(np.arange(UPDATES))) ** 2
-    np.testing.assert_allclose(history["loss"], losses.reshape(4, EVERY).mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(history["training_loss"], losses.reshape(4, EVERY).mean(axis=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("position", [3, 14, 20, 39])
@@ -177,7 +182,7 @@ def test_a_finished_part_is_kept(tmp_path, capsys):
     assert list(results_in(tmp_path)["parts"]) == ["one"]
     again = Second()
     assert made_of(again).main(["--out", str(tmp_path)]) == 0
-    assert "Kept from an interrupted run: one." in capsys.readouterr().err
+    assert "Kept from an earlier run: one." in capsys.readouterr().err
     assert again.calls < UPDATES + 5 and list(results_in(tmp_path)["parts"]) == ["one", "two, again"]
 
 
@@ -188,6 +193,36 @@ def test_checkpoints_of_other_settings_are_refused_and_kept(tmp_path, capsys):
     assert "`configuration.rate` was 0.1, now it is 0.3" in capsys.readouterr().err
     assert made_of(Stop()).main(["--out", str(tmp_path), "--smoke"]) == 2
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_checkpoints_of_another_version_are_refused(tmp_path, capsys, monkeypatch):
+    assert made_of(Stop(14)).main(["--out", str(tmp_path)]) == 130
+    monkeypatch.setattr(output, "versions", lambda: versions() | {"jax": "0.0.1"})
+    assert made_of(Stop()).main(["--out", str(tmp_path)]) == 2
+    assert "`configuration.versions.jax` was" in capsys.readouterr().err
+
+
+def test_a_time_that_cannot_be_read_counts_as_none(tmp_path):
+    assert made_of(Stop(14)).main(["--out", str(tmp_path)]) == 130
+    (tmp_path / "logs" / "one.seconds").write_text("")
+    assert made_of(Stop()).main(["--out", str(tmp_path)]) == 0
+
+
+def test_checkpoints_without_their_logs_still_give_the_parameters(tmp_path):
+    assert made_of(Stop()).main(["--out", str(tmp_path)]) == 0
+    before = results_in(tmp_path)["parts"]["one"]["params"]
+    (tmp_path / "results.json").unlink()
+    shutil.rmtree(tmp_path / "logs")
+    assert made_of(Stop(0)).main(["--out", str(tmp_path)]) == 0
+    assert results_in(tmp_path)["parts"]["one"]["params"] == before
+
+
+def test_means_count_every_token_and_a_loss_beyond_all_bounds_is_told():
+    assert mean_loss([(1.0, {"tokens": 3}), (np.float32(2.0), {"tokens": np.int32(1)})]) == 1.25
+    assert perplexity(math.log(50.0)) == pytest.approx(50, rel=1e-12)
+    for nats in (5500.0, math.inf, math.nan):
+        with pytest.raises(Failed, match="nats a token: training diverged. Give a smaller --rate"):
+            perplexity(nats)
 
 
 def test_a_checkpoint_of_another_model_is_told(tmp_path, capsys, monkeypatch):

@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import made
+from experiments import char_lm, made
 from experiments.char_lm import Settings, gates, main, model_of, runs, samples
 from experiments.language import Reader, Stream
 from jaxrnn.data import Alphabet
+from jaxrnn.models import pure_step
 
 SMALL = Settings(hidden_size=6, embedding_size=5, window=7, batch=3, dropout=0.0, characters=30)
 
@@ -51,14 +52,31 @@ def test_the_gradient_stops_between_windows_and_the_carry_begins_anew_with_the_t
     assert all(not leaf.any() for leaf in jax.tree.leaves(slope))
 
 
-def test_a_cold_text_is_the_greedy_one_and_gates_are_told_over_a_line(text):
+def test_a_cold_text_is_the_greedy_one(text, monkeypatch):
     alphabet = Alphabet.of(text)
     model = model_of(SMALL, alphabet.size)
     drawn = samples(model, alphabet, SMALL)
     assert list(drawn) == ["0.5", "0.8", "1"] and {len(each) for each in drawn.values()} == {30}
     assert all(set(each) <= set(alphabet.characters) for each in drawn.values())
-    found = gates(model, alphabet, alphabet.encode(text[5:900]))
-    assert list(found["traces"]) == ["input gate", "forget gate", "output gate"] and found["text"][0] == "\n"
+    monkeypatch.setattr(char_lm, "TEMPERATURES", (1e-4,))
+    (cold,) = samples(model, alphabet, SMALL).values()
+    carry, letter, greedy = model.init_carry(()), alphabet.encode("\n")[0], ""
+    for _ in range(30):
+        carry, logits = pure_step(model)(carry, jnp.int32(letter))
+        letter = int(jnp.argmax(logits))
+        greedy += alphabet.decode(np.array([letter]))
+    assert cold == greedy
+
+
+def test_gates_are_told_over_one_line(text):
+    alphabet = Alphabet.of(text)
+    model = model_of(SMALL, alphabet.size)
+    found = gates(
+        model, alphabet, alphabet.encode("a short one\nthis line is neither too short nor too long\nand so on")
+    )
+    assert found["text"] == "\nthis line is neither too short nor too long"
+    assert gates(model, alphabet, alphabet.encode("no line at all"))["text"] == "no line at all"
+    assert list(found["traces"]) == ["input gate", "forget gate", "output gate"]
     for values in found["traces"].values():
         assert np.shape(values) == (6, len(found["text"])) and 0 <= np.min(values) <= np.max(values) <= 1
 

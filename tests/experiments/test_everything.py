@@ -1,9 +1,13 @@
 """All applications: every one in turn, the table in the README, and refusals."""
 
 import importlib
+import importlib.util
 import json
+import os
+import signal
 import subprocess
-from types import SimpleNamespace
+import sys
+import time
 
 import pytest
 
@@ -60,11 +64,11 @@ def test_the_table_is_written_into_its_place(tmp_path, monkeypatch):
 def test_what_fails_is_told_and_the_rest_still_runs(tmp_path, capsys, monkeypatch):
     made = []
 
-    def run(command, cwd):
+    def call(command):
         made.append(command[2:])
-        return SimpleNamespace(returncode=3 if "experiments.music" in command else 0)
+        return 3 if "experiments.music" in command else 0
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(everything, "call", call)
     arguments = ["--smoke", "--seed", "4", "--names", "music", "parity"]
     assert main([*arguments, "--out", str(tmp_path)]) == 1
     assert made == [
@@ -72,10 +76,49 @@ def test_what_fails_is_told_and_the_rest_still_runs(tmp_path, capsys, monkeypatc
     ]
     assert "music failed; what they say stands above" in capsys.readouterr().err
     assert main(arguments) == 1 and made[2] == ["experiments.music", "--seed", "4", "--smoke"]
-    monkeypatch.setattr(subprocess, "run", lambda command, cwd: SimpleNamespace(returncode=130))
-    assert main(arguments) == 130
+
+
+def test_the_table_is_written_though_one_fails_and_a_twin_is_left_out_where_it_cannot_be(tmp_path, capsys, monkeypatch):
+    made, written = [], []
+    monkeypatch.setattr(everything, "call", lambda command: made.append(command[3:]) or 1)
+    monkeypatch.setattr(everything, "write_table", lambda: written.append(True))
+    monkeypatch.setattr(everything, "HERE", tmp_path / "experiments")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["--names", "word_lm"]) == 1 and written == [True]
+    assert made == [["--seed", "0", "--out", str(tmp_path / "experiments" / "results" / "word_lm"), "--no-twin"]]
+    assert "without its twin in PyTorch, which is not installed" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["--names", "music", "--out", "there"]) == 1 and written == [True]
+    assert made[1][-1] == str(tmp_path / "there" / "music")
+
+
+CHILD = """
+import pathlib, signal, sys, time
+path = pathlib.Path(sys.argv[1])
+path.with_suffix(".begun").touch()
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)
+    path.touch()
+    sys.exit(130)
+"""
+
+
+def test_an_interrupt_waits_until_what_runs_has_saved_its_state(tmp_path):
+    begun, saved = tmp_path / "state.begun", tmp_path / "state"
+    words = "import sys; from experiments.everything import call; call(sys.argv[1:])"
+    command = [sys.executable, "-c", words, sys.executable, "-c", CHILD, str(saved)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not begun.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+    assert "KeyboardInterrupt" in process.communicate(timeout=60)[1] and saved.exists()
 
 
 def test_unknown_names_are_refused(capsys):
+    assert main(["--names", "music", "music"]) == 2
+    assert "--names: must be one or more, each of them once, got music music" in capsys.readouterr().err
     assert main(["--names", "muzak"]) == 2
     assert "--names: must be some of char_lm" in capsys.readouterr().err

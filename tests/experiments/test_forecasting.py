@@ -95,7 +95,7 @@ def test_smoke_on_made_series(tmp_path, monkeypatch, capsys):
         horizon = part["task"]["horizon"]
         for name in ("LSTM", "GRU", WINDOW):
             (history,) = part["models"][name]["histories"]
-            assert history["step"] == [30, 60] and history["loss"][1] < history["loss"][0]
+            assert history["step"] == [30, 60] and history["training_loss"][1] < history["training_loss"][0]
         for model in part["models"].values():
             (seed,) = model["seeds"]
             assert len(seed["example"]) == len(seed["mse_by_step"]) == horizon

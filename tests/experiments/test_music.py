@@ -103,7 +103,7 @@ def test_smoke_on_made_pieces(tmp_path, monkeypatch, capsys):
         assert list(part["cells"]) == ["Elman", "GRU", "LSTM"]
         for values in part["cells"].values():
             history = values["history"]
-            assert history["step"] == [30, 60] and history["loss"][1] < history["loss"][0]
+            assert history["step"] == [30, 60] and history["training_loss"][1] < history["training_loss"][0]
             assert 0 < values["validation"] == pytest.approx(min(history["nats"]), rel=1e-4)
         best = min(part["cells"], key=lambda cell: part["cells"][cell]["validation"])
         assert part["best"] == best and len(part["piece"]) == part["begun"] + 32

@@ -87,7 +87,7 @@ def test_smoke_on_made_data_writes_all_files(tmp_path, monkeypatch, capsys):
     results = json.loads((out / "results.json").read_text())
     assert results["data"] == "made" and set(results["parts"]) == {*RECURRENT, WINDOW, MEAN}
     for name, part in results["parts"].items():
-        assert part["history"][0]["loss"][-1] < part["history"][0]["loss"][0]
+        assert part["history"][0]["training_loss"][-1] < part["history"][0]["training_loss"][0]
         assert np.sum(part["confusion"]) == 400
         np.testing.assert_allclose(np.trace(part["confusion"]) / 400, part["accuracy"][0], rtol=1e-12)
         assert bool(part["examples"]) == (name in RECURRENT)

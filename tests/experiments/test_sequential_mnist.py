@@ -89,7 +89,7 @@ def test_smoke_writes_all_files(tmp_path, monkeypatch):
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["data"] == "made" and results["finished"] and len(results["parts"]) == 4
     for part in results["parts"].values():
-        assert part["history"]["loss"][-1] < part["history"]["loss"][0]
+        assert part["history"]["training_loss"][-1] < part["history"]["training_loss"][0]
         assert part["tested"] == 500 and len(part["gradients"]["after"]) == 49
     found = sequential_mnist.APPLICATION.rows(results)
     assert found[0].published == "about 96.2, recalled from Bai et al., 2018" and found[-1].published == "none"

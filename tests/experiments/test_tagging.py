@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from experiments import made_text
-from experiments.tagging import Reader, Settings, cut, examples, main, make, scores
+from experiments.tagging import APPLICATION, Reader, Settings, cut, examples, main, make, scores
 from experiments.tagging_figure import _bracketed
 from experiments.tagging_model import ROUND, Coder, plain
 from jaxrnn.data import UNK, TaggedSentences, is_present, ncbi_disease, wikigold
 from jaxrnn.models import crf
+from tests.data.conftest import directory as directory
 
 FILES = {"tagging.png", "tagging.svg", "results.json", "table.md"}
 SMALL = Settings(embedding_size=3, character_size=2, hidden_size=3, letters=4, batch=2)
@@ -52,6 +53,19 @@ def test_no_entity_goes_on_that_has_not_begun(head):
             assert tag[0] != "I" or (before != "O" and before[1:] == tag[1:])
     assert inside > 0
     assert np.asarray(crf.bio_constraints(coder.names).between).sum() < len(coder.names) ** 2
+
+
+def test_what_is_no_number_is_told_as_no_entity():
+    coder = Coder(DATA, letters=4)
+    reader = Reader(SMALL, "CRF", coder)
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), reader.params)
+    assert reader.tags(broken, [["the", "gene"], ["12"]]) == [["O", "O"], ["O"]]
+
+
+def test_data_sets_that_are_not_asked_for_are_not_needed(directory):
+    settings = Settings(corpora=("wikigold",))
+    assert APPLICATION.files(settings) == ("wikigold/wikigold.conll.txt",)
+    assert list(APPLICATION.read(settings)) == ["wikigold"]
 
 
 def test_tags_of_a_sentence_do_not_depend_on_its_batch():
@@ -105,7 +119,7 @@ def test_smoke_on_made_data_writes_all_files(tmp_path, monkeypatch, capsys):
     results = json.loads((out / "results.json").read_text())
     assert results["data"] == "made" and set(results["parts"]) == {"Wikigold, softmax", "Wikigold, CRF"}
     for name, part in results["parts"].items():
-        assert part["history"]["loss"][-1] < part["history"]["loss"][0] and part["f1"] > 0.5
+        assert part["history"]["training_loss"][-1] < part["history"]["training_loss"][0] and part["f1"] > 0.5
         assert ("transitions" in part) == name.endswith("CRF")
     table = (out / "table.md").read_text()
     assert f"{100 * results['parts']['Wikigold, CRF']['f1']:.1f}" in table and "](LOC)" in table
@@ -136,6 +150,7 @@ def test_bad_input_writes_nothing(tmp_path, capsys, monkeypatch):
         (["--letters", "1"], "--letters: must be at least 2, got 1"),
         (["--rate", "0"], "--rate: must be a finite number above 0, got 0.0"),
         (["--limit", "0"], "--limit: must be at least 1, got 0"),
+        (["--corpora", "ncbi", "ncbi"], "--corpora: must be one or more, each of them once, got ncbi ncbi"),
     ):
         assert main([*bad, *new]) == 2
         assert words in capsys.readouterr().err

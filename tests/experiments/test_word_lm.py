@@ -14,6 +14,7 @@ import pytest
 from benchmarks.command import Failed
 from experiments import made, word_lm
 from experiments.word_lm import Settings, Stream, main, reader_of
+from jaxrnn.train import read_log
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 SMALL = Settings(hidden_size=5, layers=2, window=6, batch=3, updates=20)
@@ -30,7 +31,8 @@ def test_the_twin_trains_and_scores_the_same_model():
     for position in range(4):
         state, metrics = reader.trainer.step(state, stream.at(position))
         norms.append(float(metrics.gradient_norm))
-        np.testing.assert_allclose(twin.update(stream.at(position)), float(metrics.loss), rtol=1e-5)
+        loss, norm = twin.update(stream.at(position))
+        np.testing.assert_allclose([loss, norm], [float(metrics.loss), norms[-1]], rtol=1e-5)
     np.testing.assert_allclose(twin.nats(stream), reader.nats(state.params, stream), rtol=1e-5)
     assert max(norms) > 0.1
 
@@ -45,10 +47,8 @@ def test_smoke_learns_made_text_and_writes_all_files(tmp_path, monkeypatch):
     part = results["parts"]["jaxrnn"]
     words = len({*made.articles(0)}) + 4
     assert part["perplexity"] < part["history"]["perplexity"][0] < words
-    assert (
-        math.isfinite(part["history"]["loss"][-1])
-        and f"{part['perplexity']:.2f}" in (tmp_path / "table.md").read_text()
-    )
+    assert math.isfinite(part["history"]["training_loss"][-1])
+    assert f"{part['perplexity']:.2f}" in (tmp_path / "table.md").read_text()
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed")
@@ -60,7 +60,11 @@ def test_both_sides_are_compared(tmp_path):
     parts = json.loads((tmp_path / "results.json").read_text())["parts"]
     ratio = parts["jaxrnn"]["perplexity"] / parts["PyTorch"]["perplexity"]
     assert abs(ratio - 1) < 1e-4 and max(parts["PyTorch"]["differences"]) < 1e-5
-    np.testing.assert_allclose(parts["jaxrnn"]["history"]["loss"], parts["PyTorch"]["history"]["loss"], rtol=1e-4)
+    losses = [part["history"]["training_loss"] for part in parts.values()]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    logs = [read_log(tmp_path / "logs" / f"{name}.jsonl") for name in ("jaxrnn", "pytorch")]
+    for column in ("step", "gradient_norm", "aux.tokens"):
+        np.testing.assert_allclose(logs[0][column], logs[1][column], rtol=1e-4)
     assert f"The ratio is {ratio:.4f}" in Path(tmp_path / "table.md").read_text()
 
 
@@ -86,8 +90,10 @@ def test_an_interrupted_twin_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     whole, parts = (
         json.loads((tmp_path / name / "results.json").read_text())["parts"]["PyTorch"] for name in ("whole", "parts")
     )
-    assert whole["history"]["perplexity"] == parts["history"]["perplexity"]
-    assert whole["perplexity"] == parts["perplexity"]
+    assert whole["perplexity"] == parts["perplexity"] and whole["history"] == parts["history"]
+    logs = [read_log(tmp_path / name / "logs" / "pytorch.jsonl") for name in ("whole", "parts")]
+    for column in ("step", "loss", "gradient_norm"):
+        np.testing.assert_array_equal(logs[0][column], logs[1][column])
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,24 @@ def test_constrained_decoding_takes_the_best_path_that_is_allowed():
     np.testing.assert_allclose(value, [score(best)], rtol=1e-14)
 
 
+@pytest.mark.parametrize("tag", [-1, TAGS, -TAGS - 1])
+def test_a_tag_that_is_none_has_no_score(tag):
+    tags = TARGETS.copy()
+    tags[1, 0] = tag
+    scores = np.asarray(crf.score(EMISSIONS, tags, TRANSITIONS, LENGTHS))
+    assert np.isnan(scores[0])
+    assert_close(scores[1:], np.asarray(crf.score(EMISSIONS, TARGETS, TRANSITIONS, LENGTHS))[1:], 1e-14)
+
+
+def test_tags_of_8_bits_tell_200_apart():
+    generator, many = np.random.default_rng(2), 200
+    emissions = generator.normal(size=(3, 1, many))
+    transitions = Transitions(generator.normal(size=(many, many)), *generator.normal(size=(2, many)))
+    tags = np.array([[100], [7], [127]])
+    scores = [crf.score(emissions, tags.astype(kind), transitions, np.array([3])) for kind in (np.int8, np.int64)]
+    assert_close(scores[0], scores[1], 1e-14)
+
+
 def test_what_does_not_fit_is_refused_in_words(without_type_checks):
     with pytest.raises(ValueError, match=r'`names` must be "O", "B-..." or "I-...", got .S-PER.'):
         bio_constraints(["O", "S-PER"])
@@ -157,3 +175,8 @@ def test_what_does_not_fit_is_refused_in_words(without_type_checks):
         crf.log_partition(EMISSIONS[:0], TRANSITIONS, LENGTHS)
     with pytest.raises(ValueError, match=r"score: `tags` must be \(time, \*batch\) = \(4, 5\), got \(3, 5\)"):
         crf.score(EMISSIONS, TARGETS[:3], TRANSITIONS, LENGTHS)
+    for names in (["O"], ["O", "B-X"]):
+        with pytest.raises(
+            ValueError, match=r"constrain: `allowed` must have the shapes .*\(3, 3\).* Make it of the names"
+        ):
+            crf.constrain(TRANSITIONS, bio_constraints(names))

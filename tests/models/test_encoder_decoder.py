@@ -228,6 +228,69 @@ def test_attention_weights_for_a_picture(kind):
     assert_close(pair, weights[:, :2, 1], 1e-12)
 
 
+@pytest.mark.parametrize("kind", ["bahdanau", "luong"])
+@pytest.mark.parametrize("zoneout", [0.0, 0.4])
+def test_attention_weights_are_what_the_steps_look_at(kind, zoneout, monkeypatch):
+    """As recorded in steps that run one by one."""
+    model, seen = build(kind, zoneout=zoneout), []
+    weights = model.attention_weights(SOURCES[:, 0], jnp.array(SOURCE), TARGETS[:, 0], jnp.array(TARGET))
+    look = type(model.decoder.attention_cell).look
+
+    def recorded(self, params, query):
+        found = look(self, params, query)
+        seen.append(found)
+        return found
+
+    monkeypatch.setattr(type(model.decoder.attention_cell), "look", recorded)
+    step, carry = model.decoding(SOURCES[:, 0], jnp.array(SOURCE))
+    with jax.disable_jit():
+        for token in (BEGIN, *TARGETS[:-1, 0].tolist()):
+            carry, _ = step(carry, jnp.int32(token))
+    assert len(seen) == TARGET
+    assert_close(jnp.stack(seen), weights, 1e-12)
+    assert np.ptp(np.asarray(weights), axis=0).max() > 1e-4  # they move from step to step
+
+
+def test_own_tokens_are_drawn_anew_at_every_step_by_a_coin_of_its_own():
+    """Of a model that tells all tokens alike whatever it has read: tokens of two steps know nothing of each other."""
+    model, many = nnx.clone(build("plain")), 4000
+    model.decoder.head.kernel[...] = jnp.zeros_like(model.decoder.head.kernel[...])
+    model.decoder.head.bias[...] = jnp.zeros(VOCABULARY)
+    memory = model.encoder(jnp.tile(SOURCES[:, :1], many), jnp.full(many, SOURCE))
+    true = jnp.full((3, many), 6, jnp.int32)
+    _, first, second = np.asarray(model._read_tokens(memory, true, KEY, 0.5))
+    told = 0.5 / VOCABULARY + 0.5 * np.eye(VOCABULARY)[6]
+    expected = many * np.outer(told, told)
+    table = np.histogram2d(first, second, bins=np.arange(VOCABULARY + 1))[0]
+    assert (np.abs(table - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_own_tokens_of_16_bits_favour_none():
+    """Noise of 16 bits would tie and favour low tokens: their mean would be off by some fifteen deviations."""
+    rngs, words, many = nnx.Rngs(0), 2000, 1000
+    options = {"param_dtype": jnp.bfloat16, "dtype": jnp.bfloat16, "rngs": rngs}
+    encoder = Encoder(nnx.Embed(WORDS, 3, **options), nn.RNN(GRU(4), 3, **options))
+    rnn = nn.RNN(GRU(4), 3, **options)
+    model = EncoderDecoder(encoder, Decoder(nnx.Embed(words, 3, **options), rnn, 4, rngs=rngs), begin=BEGIN)
+    model.decoder.head.kernel[...] = jnp.zeros_like(model.decoder.head.kernel[...])
+    memory = model.encoder(jnp.tile(SOURCES[:, :1], many), jnp.full(many, SOURCE))
+    read = np.asarray(model._read_tokens(memory, jnp.zeros((3, many), jnp.int32), KEY, 1.0))[1:]
+    assert abs(read.mean() - (words - 1) / 2) < 4 * words / np.sqrt(12 * read.size)
+
+
+def test_a_memory_of_another_dtype_is_read_in_the_decoders():
+    for first, second in ((jnp.float32, jnp.bfloat16), (jnp.bfloat16, jnp.float32)):
+        model = EncoderDecoder(build("bahdanau", first).encoder, build("bahdanau", second).decoder, begin=BEGIN)
+        assert model(*PAIRS).dtype == second
+
+
+def test_a_batch_of_no_target_step_tells_nothing():
+    none = jnp.zeros((0, BATCH), jnp.int32), jnp.zeros(BATCH, jnp.int32)
+    model = build("plain")
+    assert model(SOURCES, SOURCE_LENGTHS, *none).shape == (0, BATCH, VOCABULARY)
+    assert model.sampled_logits(SOURCES, SOURCE_LENGTHS, *none, KEY, 0.5).shape == (0, BATCH, VOCABULARY)
+
+
 def test_a_key_draws_noise_and_eval_turns_it_off():
     model = nnx.clone(build("bahdanau", dropout=0.3, zoneout=0.2))
     plain = model(*PAIRS)

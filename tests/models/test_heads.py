@@ -52,6 +52,21 @@ def test_the_loss_is_in_nats_a_valid_step(kind):
     np.testing.assert_allclose(head.loss(FEATURE_ROWS[:, only], TARGETS[:, only], LENGTHS[only]), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [SoftmaxHead, CRFHead])
+@pytest.mark.parametrize("tag", [-1, TAGS])
+def test_a_tag_that_is_none_has_no_loss(kind, tag):
+    tags = np.where(VALID, TARGETS, 0)
+    assert np.isfinite(build(kind).loss(FEATURE_ROWS, tags, LENGTHS))
+    tags[0, 0] = tag
+    assert np.isnan(build(kind).loss(FEATURE_ROWS, tags, LENGTHS))
+
+
+@pytest.mark.parametrize("kind", [SoftmaxHead, CRFHead])
+def test_constraints_of_other_tags_are_refused(kind):
+    with pytest.raises(ValueError, match="constrain: `allowed` must have the shapes"):
+        build(kind).decode(FEATURE_ROWS, LENGTHS, bio_constraints(["O"]))
+
+
 def test_a_fresh_field_is_the_softmax():
     softmax, field = (kind(FEATURES, TAGS, rngs=nnx.Rngs(0)) for kind in (SoftmaxHead, CRFHead))
     features = FEATURE_ROWS.astype(jnp.float32)

@@ -102,6 +102,13 @@ def test_no_lengths_are_full_ones_and_dtypes_are_kept(kind):
     assert build(dtype=jnp.bfloat16)(ys.astype(jnp.bfloat16), full).dtype == jnp.bfloat16
 
 
+def test_no_step_is_zeros():
+    nothing, lengths = jnp.zeros((0, BATCH, FEATURES)), np.zeros(BATCH, int)
+    for pool in (LastState(LSTM(FEATURES)), MeanPooling(), attention()):
+        for given in (None, lengths):
+            assert_close(pool(nothing, given), np.zeros((BATCH, FEATURES)), 0)
+
+
 def test_what_does_not_fit_is_refused_in_words(without_type_checks):
     with pytest.raises(TypeError, match="LastState: `cell` must be a Cell, Stack or Bidirectional, got 3. Give layer"):
         LastState(3)

@@ -88,6 +88,22 @@ def test_shapes_that_do_not_fit():
         losses.cross_entropy(jnp.asarray(OUTPUTS), jnp.asarray(LABELS[:2]), MASKS["many-to-one"])
 
 
+@pytest.mark.parametrize("label", [-1, -4, 3])
+def test_a_label_that_is_none_has_no_loss_unless_it_is_not_scored(label):
+    logits, mask = np.zeros((2, 1, 3)), np.array([[True], [False]])
+    labels = np.array([[1], [label]])
+    np.testing.assert_allclose(losses.cross_entropy(logits, labels, mask), np.log(3), rtol=1e-12)
+    assert np.isnan(losses.cross_entropy(logits, labels, ~mask))
+
+
+def test_labels_of_8_bits_tell_300_classes_apart():
+    logits = 9.0 * np.eye(300)[[[257]]]
+    for label, kind, share in ((1, np.uint8, 0.0), (1, np.int8, 0.0), (257, np.int32, 1.0)):
+        assert float(losses.accuracy(logits, np.array([[label]], kind), np.ones((1, 1), bool))) == share
+    nats = [losses.cross_entropy(logits, np.array([[1]], kind), np.ones((1, 1), bool)) for kind in (np.int8, np.int32)]
+    assert nats[0] == nats[1]
+
+
 def test_what_is_not_a_number_is_never_right():
     logits = np.full((2, 2, 3), np.nan)
     logits[:, 1] = [2.0, 1.0, np.nan]

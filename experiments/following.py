@@ -40,8 +40,9 @@ class UpdateLog(MetricsLog):
 
     def update(self, step: int, loss: float, gradient_norm: float, tokens: int) -> None:
         """Appends one update of a loop without a `Trainer`; what only that knows stands as NaN."""
-        unknown, known = np.full(1, np.nan), {"loss": np.array([loss]), "gradient_norm": np.array([gradient_norm])}
-        self.write(step, Metrics(*7 * [unknown], aux={"tokens": np.array([tokens])})._replace(**known))
+        values: dict[str, Any] = dict.fromkeys(Metrics._fields[:7], np.full(1, np.nan))
+        values |= {"loss": np.array([loss]), "gradient_norm": np.array([gradient_norm])}
+        self.write(step, Metrics(**values, aux={"tokens": np.array([tokens])}))
 
     def rest(self) -> None:
         """Time that has passed until now was not spent on updates."""

@@ -33,7 +33,7 @@ from benchmarks.command import check_at_least
 from experiments import made_text, output
 from experiments.application import Application, Common
 from experiments.checks import check_limits, check_positive, check_rate
-from experiments.fitting import Fitting
+from experiments.fitting import Fitting, parameters
 from experiments.sentiment_figure import draw
 from experiments.sentiment_models import Judge, Perceptron, Window
 from experiments.sentiment_text import MEAN, RECURRENT, WINDOW, rows, to_markdown
@@ -105,7 +105,7 @@ def train(settings: Settings, name: str, vocabulary: Vocabulary, data: dict[str,
         return scores(judge.margins(params, validation.tokens), validation.labels)
 
     found: dict[str, list] = {"accuracy": [], "validation": [], "history": [], "examples": []}
-    confusion, parameters = np.zeros((2, 2), int), 0
+    confusion, size = np.zeros((2, 2), int), 0
     for seed in range(settings.seeds):
         key = jax.random.fold_in(jax.random.key(settings.seed), seed)
         params, history = fitting.fit(

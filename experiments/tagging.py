@@ -78,9 +78,9 @@ class Settings(Common):
     """Sentences in an update."""
     rate: float = 3e-3
     """Learning rate at the start."""
-    updates: int = 2400
+    updates: int = 1000
     """Updates of every network."""
-    every: int = 200
+    every: int = 100
     """Updates between two looks at the validation split."""
     buckets: int = 4
     """Groups of sentences of similar length, so that little is padded."""

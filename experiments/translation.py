@@ -7,7 +7,7 @@ Metric:   BLEU of the test split, translated greedily and by a beam of 5, no tru
 Published: BLEU 28.1 and 28.3 of a GRU with attention on Multi30k, 13.8 of an LSTM without (the notebooks of
           github.com/bentrevett/pytorch-seq2seq, by a tokeniser of their own); none for this split of Tatoeba
 Full run: python -m experiments.translation --device gpu --hidden-size 512 --embedding-size 256 --dropout 0.5
-          --epochs 20 (not run yet)
+          --epochs 20 5 (not run yet)
 
     data      Multi30k, 29,000 pairs for training, the test set of 2016; Tatoeba, pairs of at most 10 words; words that
               occur twice, in lower case
@@ -89,8 +89,8 @@ class Settings(Common):
     """Pairs in an update."""
     rate: float = 2e-3
     """Learning rate at the start."""
-    epochs: int = 5
-    """Times that every pair is seen."""
+    epochs: tuple[int, int] = (5, 2)
+    """Times that every pair is seen, of the first corpus and of the others."""
     longest: int = 40
     """Words of a sentence, at most."""
     beam: int = 5
@@ -183,13 +183,13 @@ def runs(settings: Settings, data: dict[str, list]) -> dict[str, Callable[[Fitti
         corpus = corpus_of(settings, data[corpus_name])
         for attention in settings.attentions if place == 0 else settings.attentions[-1:]:
             name = f"{corpus_name}, {WITHOUT if attention == 'none' else attention}"
-            found[name] = functools.partial(train, settings, corpus, attention)
+            found[name] = functools.partial(train, settings, corpus, attention, settings.epochs[min(place, 1)])
     return found
 
 
-def train(settings: Settings, corpus: Corpus, attention: str, fitting: Fitting) -> dict[str, Any]:
+def train(settings: Settings, corpus: Corpus, attention: str, epochs: int, fitting: Fitting) -> dict[str, Any]:
     """Perplexity on the way; BLEU, translations, and attention over a sentence."""
-    updates = settings.epochs * len(corpus.train)
+    updates = epochs * len(corpus.train)
     graph, params = nnx.split(model_of(settings, corpus, attention), nnx.Param)
 
     def loss_fn(params, placed, key):
@@ -254,7 +254,15 @@ def heat(model: EncoderDecoder, corpus: Corpus, told: list[list[str]], longest: 
 APPLICATION = Application(
     name="translation",
     settings=Settings,
-    small={"hidden_size": 32, "embedding_size": 16, "batch": 16, "epochs": 2, "longest": 12, "beam": 2, "limit": 160}
+    small={
+        "hidden_size": 32,
+        "embedding_size": 16,
+        "batch": 16,
+        "epochs": (2, 1),
+        "longest": 12,
+        "beam": 2,
+        "limit": 160,
+    }
     | {"corpora": (MULTI30K,), "attentions": ("general",), "buckets": 1},
     check=check,
     files=lambda settings: tuple(file for name in settings.corpora for file in FILES[name]),

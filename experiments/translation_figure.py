@@ -57,10 +57,12 @@ def to_markdown(results: dict[str, Any]) -> str:
 def draw(results: dict[str, Any]) -> Figure:
     """Left: BLEU of each run. Right: attention over a test sentence."""
     parts = results["parts"]
+    several = len(results["settings"]["corpora"]) > 1
+    epochs = " and ".join(map(str, results["settings"]["epochs"][: 1 + several]))
     figure = output.titled(
         "Translation into English" + ("" if results["data"] == REAL else ", made sentences"),
         (
-            f"{results['settings']['hidden_size']} units, {results['settings']['epochs']} epochs. Left: BLEU of the "
+            f"{results['settings']['hidden_size']} units, {epochs} epochs. Left: BLEU of the "
             f"test split, greedy and by a beam of {results['settings']['beam']}, published values as dotted lines.",
             "Right: where the decoder looked while it told each word of its own translation.",
         ),

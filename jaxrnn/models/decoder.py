@@ -121,10 +121,19 @@ class Decoder(nnx.Module):
         return carry, self.head(ys[0])
 
     def attention(
-        self, attended: Attended, carry: PyTree, token: Integer[Array | np.ndarray | np.integer, "*batch"]
+        self, attended: Attended | tuple[()], carry: PyTree, token: Integer[Array | np.ndarray | np.integer, "*batch"]
     ) -> Float[Array, "source_time *batch"]:
-        """What the step on a token looks at, of a cell with attention."""
-        cell, params = self.rnn.cell, self.params(attended)
+        """What the step on a token looks at.
+
+        Raises:
+            ValueError: the cell has no attention.
+        """
+        cell, params = self.attention_cell, self.params(attended)
+        if cell is None:
+            raise ValueError(
+                f"Decoder.attention: the cell of `rnn` must have attention, got {self.rnn.cell}. Build the decoder "
+                "with a BahdanauCell or LuongCell."
+            )
         u = jax.tree.map(lambda u: u[0], cell.project(params, self._embedded(jnp.asarray(token)[None])))
         return cell.weights(params, carry, cell.step(params, carry, u)[0])  # before zoneout mixes what comes out
 

@@ -116,7 +116,7 @@ def test_own_tokens_are_read_in_training_more_and_more(corpus):
     for own_tokens in (0.0, 0.9):
         fitting = Updates()
         with pytest.raises(Done):
-            train(dataclasses.replace(SMALL, own_tokens=own_tokens, epochs=5), corpus, "none", fitting)
+            train(dataclasses.replace(SMALL, own_tokens=own_tokens), corpus, "none", 5, fitting)
         found.append(fitting.losses)
     assert found[0][0] == found[0][1] and abs(found[1][0] - found[0][0]) < 1e-6
     assert abs(found[1][1] - found[1][0]) > 1e-4

@@ -14,6 +14,7 @@ import jaxrnn
 from jaxrnn import GRU, LRU, LSTM, nn
 from jaxrnn.decoding import beam_search, generate
 from jaxrnn.models import Bahdanau, BahdanauCell, Decoder, Dot, Encoder, EncoderDecoder, LuongCell, Memory
+from jaxrnn.models.decoder_cells import AttentionCell
 from jaxrnn.train import Trainer
 from tests import oracles
 from tests.checks import assert_close
@@ -234,14 +235,14 @@ def test_attention_weights_are_what_the_steps_look_at(kind, zoneout, monkeypatch
     """As recorded in steps that run one by one."""
     model, seen = build(kind, zoneout=zoneout), []
     weights = model.attention_weights(SOURCES[:, 0], jnp.array(SOURCE), TARGETS[:, 0], jnp.array(TARGET))
-    look = type(model.decoder.attention_cell).look
+    look = AttentionCell.look
 
     def recorded(self, params, query):
         found = look(self, params, query)
         seen.append(found)
         return found
 
-    monkeypatch.setattr(type(model.decoder.attention_cell), "look", recorded)
+    monkeypatch.setattr(AttentionCell, "look", recorded)
     step, carry = model.decoding(SOURCES[:, 0], jnp.array(SOURCE))
     with jax.disable_jit():
         for token in (BEGIN, *TARGETS[:-1, 0].tolist()):
@@ -361,7 +362,7 @@ def test_what_does_not_fit_is_refused_in_words(without_type_checks):
         Encoder(embed, nn.RNN(GRU(3), 5, rngs=rngs))
     with pytest.raises(TypeError, match="Decoder: `rnn` must be a recurrent layer .* got GRU"):
         Decoder(embed, GRU(3), 8, rngs=rngs)
-    with pytest.raises(ValueError, match=r"attention_weights: the decoder must have attention, got LSTM.* Build"):
+    with pytest.raises(ValueError, match=r"Decoder\.attention: the cell of `rnn` must have attention, got LSTM"):
         model.attention_weights(*PAIRS)
     with pytest.raises(ValueError, match=r"`rate` must be one number in \[0, 1\], the part of own tokens, got 1\.5"):
         model.sampled_logits(*PAIRS, KEY, 1.5)

@@ -61,7 +61,7 @@ class Settings(Common):
     """Frames of a piece that are trained in one go; longer pieces are cut there."""
     rate: float = 8e-3
     """Learning rate at the start."""
-    updates: tuple[int, int] = (2000, 10_000)
+    updates: tuple[int, int] = (2000, 6000)
     """Updates of a network on the chorales and on the tunes."""
     looks: int = 20
     """Looks at the validation split on the way."""

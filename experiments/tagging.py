@@ -78,7 +78,7 @@ class Settings(Common):
     """Sentences in an update."""
     rate: float = 3e-3
     """Learning rate at the start."""
-    updates: int = 1000
+    updates: int = 800
     """Updates of every network."""
     every: int = 100
     """Updates between two looks at the validation split."""
@@ -114,7 +114,8 @@ class Reader:
         for batch in batches(self._coder.batches(tokens, np.arange(len(tokens)), self._batch)):
             told = np.asarray(self._decode(params, batch.inputs, batch.lengths)).T
             for number, length, row in zip(batch.targets, batch.lengths, told, strict=True):
-                found[number] = [self._coder.names[tag] if tag >= 0 else "O" for tag in row[:length]]  # -1: of NaN
+                if length:  # else the row fills up the batch
+                    found[number] = [self._coder.names[tag] if tag >= 0 else "O" for tag in row[:length]]  # -1: of NaN
         return found
 
     def _decode_batch(self, params, inputs, lengths):

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from experiments import everything
+from experiments import everything, output
+from experiments.application import DRAWN, REAL
 from experiments.everything import NAMES, Settings, chosen, main, table, write_table
 
 
@@ -30,6 +31,14 @@ def test_every_application_opens_with_its_command_runtime_metric_and_what_is_pub
     for part in (f"python -m experiments.{name} --out experiments/results/{name}", "Runtime:", "Metric:", "Published:"):
         assert part in text, f"{name} lacks {part}"
     assert module.APPLICATION.name == name and module.APPLICATION.main == module.main
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_full_run_that_is_kept_is_that_of_the_command(name):
+    application = importlib.import_module(f"experiments.{name}").APPLICATION
+    found = json.loads((everything.HERE / "results" / name / "results.json").read_text())
+    assert found["finished"] and found["data"] in (REAL, DRAWN)
+    assert found["settings"] == json.loads(json.dumps(output.configuration(application.settings())))
 
 
 def test_the_readme_has_the_table_of_what_stands_in_the_results():

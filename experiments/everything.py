@@ -116,7 +116,8 @@ def table(results: Path = HERE / "results") -> str:
                 continue  # it shows that all works, and nothing else
             application = importlib.import_module(f"experiments.{name}").APPLICATION
             for number, row in enumerate(application.rows(found)):
-                first = (f"[{name}](results/{name}/table.md)", f"`python -m experiments.{name}`")
+                links = f"[{name}]({name}.py): [table](results/{name}/table.md), [picture](results/{name}/{name}.png)"
+                first = (links, f"`python -m experiments.{name}`")
                 link, how = first if number == 0 else ("", "")
                 lines.append((link, row.setting, row.metric, row.here, row.published, row.gap, how))
     return files.markdown_table(HEADINGS, lines, words=len(HEADINGS))

@@ -113,18 +113,17 @@ class Application:
         runs = self.runs(settings, self.make(settings) if kind == MADE else self.read(settings))
         folder = ready_folder(settings.out, f"smoke/{self.name}" if settings.smoke else self.name)
         if not _is_ours_to_empty(settings):
-            refuse_others(folder, runs, output.identity(settings, kind))
+            refuse_others(folder, runs, output.identity(settings, kind, self._peers()))
         return settings, kind, runs, folder
 
     def _run(self, settings: Any, kind: str, runs: dict[str, Callable], folder: Path, messages: Console) -> None:
         """One run after the other; all files are written after each."""
-        peers = [name for name in self.peers if importlib.util.find_spec(name)]
-        again = _is_ours_to_empty(settings)
+        again, peers = _is_ours_to_empty(settings), self._peers()
         results = output.open_results(folder, settings, ("seconds",), messages, peers, {"data": kind}, again)
         left = [name for name in runs if name not in results["parts"]]
         if _is_ours_to_empty(settings) and not results["parts"]:
             forget(folder)  # a second look computes anew
-        about = output.identity(settings, kind)
+        about = output.identity(settings, kind, peers)
         with display(messages) as bar:
             for number, name in enumerate(left, start=1):
                 fitting = Fitting(name, f"{name} ({number} of {len(left)})", settings, about, folder, bar)
@@ -139,6 +138,9 @@ class Application:
         self._write(folder, results)
         print(self.to_markdown(results))
         self.finish(results)
+
+    def _peers(self) -> list[str]:
+        return [name for name in self.peers if importlib.util.find_spec(name)]
 
     def _write(self, folder: Path, results: dict[str, Any]) -> None:
         draw, table = (lambda: self.draw(results)), self.to_markdown(results)

@@ -145,7 +145,7 @@ def samples(model: LanguageModel, alphabet: Alphabet, settings: Settings) -> dic
 def gates(model: LanguageModel, alphabet: Alphabet, tokens: np.ndarray) -> dict[str, Any]:
     """What the gates of the units whose forget gate moves most do along a line, from the end of the line before it.
 
-    It is the first one of SHOWN_LETTERS.
+    It is the first line that has as many letters as SHOWN_LETTERS says.
     """
     text = alphabet.decode(tokens[:4000])
     found = re.search(rf"\n.{{{SHOWN_LETTERS[0]},{SHOWN_LETTERS[1]}}}(?=\n)", text)

@@ -104,9 +104,9 @@ def _bars(axes: Axes, parts: dict[str, Any]) -> None:
         axes.barh(places, values, 0.36, color=FILLS[name], label=name)
         axes.set_yticks(range(len(values)), list(part["analogies"]), fontsize=11)
     axes.set_xlim(0, 100)
-    axes.invert_yaxis()
+    axes.set_ylim(len(next(iter(parts.values()))["analogies"]) + 0.6, -0.6)  # room for the legend below all bars
     axes.grid(visible=False)
-    axes.legend(frameon=False, fontsize=11, loc="lower right")
+    axes.legend(frameon=False, fontsize=11, loc="lower center", ncols=2)
 
 
 def _map(axes: Axes, chart: dict[str, Any], inches: tuple[float, float]) -> None:

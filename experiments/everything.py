@@ -6,7 +6,6 @@ Runtime:  an estimated 3 hours on 2 cores; --smoke an estimated 5 minutes
 """
 
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -77,9 +76,6 @@ def run(settings: Settings, folder: Path, messages: Console) -> None:
         begin = time.perf_counter()
         out = [] if settings.smoke and settings.out is None else ["--out", str(folder / name)]
         arguments = ["--seed", str(settings.seed), *out, *(["--smoke"] if settings.smoke else [])]
-        if name == "word_lm" and not settings.smoke and importlib.util.find_spec("torch") is None:
-            messages.print("word_lm: without its twin in PyTorch, which is not installed (pip install torch)")
-            arguments.append("--no-twin")
         code = call([sys.executable, "-m", f"experiments.{name}", *arguments])
         if code:
             failed.append(name)
@@ -92,7 +88,7 @@ def run(settings: Settings, folder: Path, messages: Console) -> None:
 
 
 def call(command: Sequence[str]) -> int:
-    """The exit code of a command; raises KeyboardInterrupt after it, when an interrupt has ended it too."""
+    """The exit code of a command; raises KeyboardInterrupt once it has ended, where an interrupt came or ended it."""
     process, interrupted = subprocess.Popen(command, cwd=HERE.parent), False
     while True:
         try:

@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from benchmarks.command import Failed
-from experiments.following import following
+from experiments.following import UpdateLog, following
 from jaxrnn import files
 from jaxrnn.train import Checkpoints, MetricsLog, Trainer, TrainState, read_log, run
 
@@ -28,7 +29,7 @@ class Fitting:
     def __init__(self, name: str, title: str, settings: Any, about: dict[str, Any], folder: Path, bar: Progress):
         """Called by `Application`, with a title for the display, and what the numbers depend on."""
         self.name, self._title, self._folder, self._bar = name, title, folder, bar
-        self._settings, self._about = settings, about
+        self._settings, self.about = settings, about
 
     def fit(
         self,
@@ -63,7 +64,7 @@ class Fitting:
             evaluation before, and the figures of each evaluation, which have other names.
         """
         place, logs = self._place(part), self._folder / "logs"
-        checkpoints = Checkpoints(self._folder / "checkpoints" / place, self._about, keep_last=1)
+        checkpoints = Checkpoints(self._folder / "checkpoints" / place, self.about, keep_last=1)
         try:
             restored = checkpoints.restore(state)
         except ValueError as error:
@@ -99,6 +100,7 @@ class Fitting:
         try:
             yield lambda: before + time.perf_counter() - begin
         finally:
+            folder.mkdir(parents=True, exist_ok=True)
             files.write_all(folder, {name: files.text(str(before + time.perf_counter() - begin))})
 
     def own_folder(self) -> Path:
@@ -107,14 +109,15 @@ class Fitting:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def follow(self, start: int, until: int, part: str | None = None):
+    def follow(self, start: int, until: int, part: str | None = None) -> AbstractContextManager[UpdateLog]:
         """A context that yields the log of the updates, for a loop of one's own."""
         title = self._title if part is None else f"{self._title}, {part}"
         return following(self._folder, self._place(part), title, self._bar, start, until, self._settings.tensorboard)
 
-    def speed(self) -> float:
-        """Tokens a second, the median over all updates."""
-        return float(np.median(read_log(self._folder / "logs" / f"{self._place()}.jsonl")["aux.tokens_per_second"]))
+    def speed(self) -> float | None:
+        """Tokens a second, the median over all updates; None where the log is gone."""
+        rates = read_log(self._folder / "logs" / f"{self._place()}.jsonl").get("aux.tokens_per_second")
+        return None if rates is None else float(np.median(rates))
 
     def _place(self, part: str | None = None) -> str:
         return slug(self.name if part is None else f"{self.name}, {part}")

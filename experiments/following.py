@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,13 +35,14 @@ class UpdateLog(MetricsLog):
         aux = metrics.aux | {"tokens_per_second": np.full_like(tokens, rate)}
         super().write(step, metrics._replace(aux=aux))
         last = {name: float(getattr(metrics, name)[-1]) for name in ("loss", "gradient_norm", "update_norm")}
-        self.board(step, last | {"tokens_per_second": rate})
+        told = {name: value for name, value in last.items() if not math.isnan(value)}
+        self.board(step, told | {"tokens_per_second": rate})
         words = f"loss {last['loss']:.3f}  |g| {last['gradient_norm']:.2g}  {rate:,.0f} tokens/s"
         self._show(step + len(tokens), words)
 
     def update(self, step: int, loss: float, gradient_norm: float, tokens: int) -> None:
         """Appends one update of a loop without a `Trainer`; what only that knows stands as NaN."""
-        values: dict[str, Any] = dict.fromkeys(Metrics._fields[:7], np.full(1, np.nan))
+        values: dict[str, Any] = dict.fromkeys(set(Metrics._fields) - {"aux", "quantities"}, np.full(1, np.nan))
         values |= {"loss": np.array([loss]), "gradient_norm": np.array([gradient_norm])}
         self.write(step, Metrics(**values, aux={"tokens": np.array([tokens])}))
 

@@ -13,7 +13,8 @@ Published: ETTh1, all columns, 24 hours: 0.321 squared and 0.359 absolute by SCI
     model     a recurrent layer over the window, and from its last state one linear layer to all steps of the horizon;
               of sunspots and ETTh1 every network, the perceptron too, sees the window less its last value and tells
               what to add to that, so that repeating the last value is what it does without learning
-    baselines need no training; the season of the temperatures lies 365 days back, of which a network sees 60
+    repeated  the last value and the last season, which need no training; that of the temperatures lies 365 days back,
+              of which a network sees 60
     training  Adam, its rate falling to nothing by a cosine, gradients clipped to a global norm of 1, dropout; the
               validation split decides which parameters are tested
 """

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from benchmarks.figure import FONTS
 from experiments import output
-from experiments.application import Row
+from experiments.application import REAL, Row
 from jaxrnn.files import markdown_table
 from jaxrnn.gradients.reporting.styles import FREE, OWN, Style
 
@@ -89,7 +89,7 @@ def to_markdown(results: dict[str, Any]) -> str:
 def draw(results: dict[str, Any]) -> Figure:
     """Above: one forecast of each series. Below: the squared error by step of the horizon."""
     figure = output.titled(
-        f"Forecasts of {'recorded' if results['data'] == 'real' else 'made'} series, beside what needs no network",
+        f"Forecasts of {'recorded' if results['data'] == REAL else 'made'} series, by networks and by repetition",
         (
             "Above: the forecasts for the window in the middle of the test split, of the first seed.",
             "Below: mean squared error by step ahead, over all test windows; 1 is the variance in training.",

@@ -31,9 +31,9 @@ def configuration(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in _ELSEWHERE}
 
 
-def identity(settings: Any, kind: str) -> dict[str, Any]:
+def identity(settings: Any, kind: str, peers: Sequence[str] = ()) -> dict[str, Any]:
     """All that the bits of a run depend on: settings, kind of data, versions and device."""
-    return configuration(settings) | {"data": kind, "versions": versions(), "device": machine()["device"]}
+    return configuration(settings) | {"data": kind, "versions": _packages(peers), "device": machine()["device"]}
 
 
 def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
@@ -44,9 +44,12 @@ def new_results(settings: Any, peers: Sequence[str] = ()) -> dict[str, Any]:
         peers: Packages whose versions are recorded besides.
     """
     kept = configuration(settings)
-    packages = {name: importlib.metadata.version(name) for name in ("flax", *peers)}
-    start = {"settings": kept, "versions": versions() | packages, "machine": machine()}
+    start = {"settings": kept, "versions": _packages(peers), "machine": machine()}
     return json.loads(json.dumps(start | {"finished": False, "parts": {}}))
+
+
+def _packages(peers: Sequence[str]) -> dict[str, str]:
+    return versions() | {name: importlib.metadata.version(name) for name in ("flax", *peers)}
 
 
 def open_results(

@@ -262,8 +262,10 @@ APPLICATION = Application(
         "longest": 12,
         "beam": 2,
         "limit": 160,
-    }
-    | {"corpora": (MULTI30K,), "attentions": ("general",), "buckets": 1},
+        "corpora": (MULTI30K,),
+        "attentions": ("general",),
+        "buckets": 1,
+    },
     check=check,
     files=lambda settings: tuple(file for name in settings.corpora for file in FILES[name]),
     read=read,

@@ -168,7 +168,10 @@ def train_twin(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
     differences = check_agreement(reader, reader.init(jax.random.key(settings.seed)), make(), text.train)
     twin, kept, best = make(), fitting.own_folder() / "state.pt", fitting.own_folder() / "best.pt"
     history: dict[str, list[float]] = {"step": [], "training_loss": [], "perplexity": []}
-    history = twin.restore(kept) if kept.exists() else history
+    try:
+        history = twin.restore(kept, fitting.about) if kept.exists() else history
+    except ValueError as error:
+        raise Failed(f"{TWIN}: {error}") from error
     losses = []
     with fitting.follow(twin.made, settings.updates) as log:
         for position in range(twin.made, settings.updates):
@@ -181,11 +184,11 @@ def train_twin(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
                 history["training_loss"].append(float(np.mean(losses)))
                 history["perplexity"].append(perplexity(twin.nats(text.validation)))
                 if history["perplexity"][-1] == min(history["perplexity"]):
-                    twin.save(best, history)
-                twin.save(kept, history)
+                    twin.save(best, history, fitting.about)
+                twin.save(kept, history, fitting.about)
                 losses = []
                 log.rest()
-    twin.restore(best)
+    twin.restore(best, fitting.about)
     return {
         "history": output.plain(history),
         "perplexity": perplexity(twin.nats(text.test)),

@@ -26,16 +26,15 @@ def rows(results: dict[str, Any]) -> list[Row]:
     found = [Row(setting, "test perplexity", f"{ours:.1f}", published, f"{ours - PUBLISHED:+.1f}")]
     if TWIN in parts:
         ratio, theirs = ours / parts[TWIN]["perplexity"], parts[TWIN]["perplexity"]
-        found.append(
-            Row("the same", "times PyTorch's", f"{ratio:.4f}", f"{theirs:.1f} in PyTorch, here", f"target {TARGET}")
-        )
+        gap = f"{100 * (ratio - 1):+.2f}% on PyTorch, target +{100 * (TARGET - 1):.0f}%"
+        found.append(Row("the same in PyTorch", "test perplexity", f"{theirs:.1f}", "none", gap))
     return found
 
 
 def to_markdown(results: dict[str, Any]) -> str:
-    """Perplexities of both, their ratio, and the time that each took."""
+    """Perplexities of both, their ratio, and the speed of each in training."""
     lines = [
-        (name, f"{part['perplexity']:.2f}", f"{part['tokens_per_second']:,.0f}")
+        (name, f"{part['perplexity']:.2f}", "-" if (speed := part["tokens_per_second"]) is None else f"{speed:,.0f}")
         for name, part in results["parts"].items()
     ]
     table = markdown_table(("", "test perplexity", "tokens a second in training, median"), lines)

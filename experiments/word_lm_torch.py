@@ -2,7 +2,9 @@
 
 # pyright: reportMissingImports=false
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optax
@@ -40,15 +42,24 @@ class Twin:
         self._optimizer = torch.optim.Adam(self._trained, lr=1.0, betas=(0.9, 0.999), eps=1e-8)
         self._schedule, self._clip, self._carry, self._made = schedule, clip, None, 0
 
-    def save(self, path: Path, history: dict[str, list[float]]) -> None:
-        """Keeps all that the next update needs, and the history."""
+    def save(self, path: Path, history: dict[str, list[float]], about: dict[str, Any]) -> None:
+        """Keeps all that the next update needs, the history, and what the numbers depend on."""
         state = {"optimizer": self._optimizer.state_dict(), "carry": self._carry, "made": self._made}
-        state |= {"trained": [p.detach() for p in self._trained], "history": history}
+        state |= {"trained": [p.detach() for p in self._trained], "history": history, "about": json.dumps(about)}
         files.write_all(path.parent, {path.name: lambda beside: torch.save(state, beside)})
 
-    def restore(self, path: Path) -> dict[str, list[float]]:
-        """Goes on from what was kept; gives the history."""
+    def restore(self, path: Path, about: dict[str, Any]) -> dict[str, list[float]]:
+        """Goes on from what was kept; gives the history.
+
+        Raises:
+            ValueError: it was kept of other settings or versions.
+        """
         state = torch.load(path, weights_only=True)
+        if state["about"] != json.dumps(about):
+            raise ValueError(
+                f"{path} was kept of {state['about']}, and now it is {json.dumps(about)}. Go back to that, or give "
+                "another --out."
+            )
         with torch.no_grad():
             for parameter, value in zip(self._trained, state["trained"], strict=True):
                 parameter.copy_(value)

@@ -8,7 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact, PyTree
+from jaxtyping import Array, Bool, Inexact, Int32, Integer, PyTree
 
 
 def carry_dtype(dtype) -> jnp.dtype:
@@ -67,6 +67,12 @@ def affine(xs, weight, bias):
 def bernoulli(key, probability: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """True with this probability; the same draws whether 64 bits are on or off, which JAX's own are not."""
     return jax.random.bernoulli(key, jnp.float32(probability), shape)
+
+
+def as_classes(labels: Integer[Array, "*shape"], count: int) -> tuple[Int32[Array, "*shape"], Bool[Array, "*shape"]]:
+    """Labels in int32, 0 where they are none of 0 ... count - 1, and where they are one; of any dtype, 8 bits too."""
+    known = (labels >= 0) & (labels <= min(count - 1, jnp.iinfo(labels.dtype).max))
+    return jnp.where(known, labels, 0).astype(jnp.int32), known
 
 
 def select(mask, on_true: PyTree, on_false: PyTree) -> PyTree:

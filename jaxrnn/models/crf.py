@@ -20,7 +20,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxrnn.models.encoding import valid_steps
-from jaxrnn.numerics import carry_dtype, select, zero_unless
+from jaxrnn.numerics import as_classes, carry_dtype, select, zero_unless
 
 Emissions = Float[Array | np.ndarray, "time *batch tags"]
 Tags = Integer[Array | np.ndarray, "time *batch"]
@@ -84,14 +84,13 @@ def score(emissions: Emissions, tags: Tags, transitions: Transitions, lengths: L
         raise ValueError(
             f"score: `tags` must be (time, *batch) = {valid.shape}, got {tags.shape}. Give one tag for each step."
         )
-    tags = zero_unless(valid, jnp.asarray(tags).astype(jnp.int32))  # 8 bits may not hold the number of tags
-    known = jnp.all((tags >= 0) & (tags < emissions.shape[-1]), axis=0)
+    tags, known = as_classes(zero_unless(valid, jnp.asarray(tags)), emissions.shape[-1])
     own = jnp.take_along_axis(emissions, tags[..., None], axis=-1)[..., 0]
     between = zero_unless(valid[1:], transitions.between[tags[:-1], tags[1:]])
     last = jnp.take_along_axis(tags, jnp.maximum(jnp.sum(valid, axis=0) - 1, 0)[None], axis=0)[0]
     ends = zero_unless(valid[0], transitions.start[tags[0]] + transitions.end[last])
     found = ends + jnp.sum(zero_unless(valid, own), axis=0) + jnp.sum(between, axis=0)
-    return jnp.where(known, found, jnp.nan)
+    return jnp.where(jnp.all(known, axis=0), found, jnp.nan)
 
 
 def viterbi(

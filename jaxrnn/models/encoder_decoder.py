@@ -168,6 +168,11 @@ class EncoderDecoder(nnx.Module):
         Raises:
             ValueError: the decoder has no attention.
         """
+        if self.decoder.attention_cell is None:
+            raise ValueError(
+                f"EncoderDecoder.attention_weights: the decoder must have attention, got {self.decoder.rnn.cell}. "
+                "Build it with a BahdanauCell or LuongCell."
+            )
         memory = self.encoder(sources, source_lengths)
         step, carry = self._stepping(memory)
         attended = self.decoder.attended(memory)

@@ -12,7 +12,7 @@ import optax
 from jax import core
 from jaxtyping import Array, Float, Num, Shaped
 
-from jaxrnn.numerics import carry_dtype, zero_unless
+from jaxrnn.numerics import as_classes, carry_dtype, zero_unless
 
 Mask = Shaped[Array | np.ndarray, "..."]  # (time, batch), boolean
 Targets = Num[Array | np.ndarray, "..."]
@@ -66,14 +66,15 @@ def cross_entropy(
     `labels` are whole numbers (time, batch), or (batch,) for one label a sequence. The loss is NaN where one at a
     scored step is not in 0 ... classes - 1; steps to be ignored are for the mask.
 
+    Raises:
+        TypeError: `labels` are no whole numbers.
+
     Example:
         >>> round(float(cross_entropy(jnp.zeros((4, 2, 3)), jnp.array([0, 2]), jnp.ones((4, 2), bool))), 4)  # ln 3
         1.0986
     """
-    logits, labels = _scored(logits, labels, mask, logits.shape[:2])
-    labels = labels.astype(jnp.int32)  # 8 bits may not hold the number of classes
-    each = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
-    known = (labels >= 0) & (labels < logits.shape[-1])
+    logits, labels, known = _labelled(logits, labels, mask)
+    each = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
     return masked_mean(jnp.where(known, each, jnp.nan), mask)
 
 
@@ -97,14 +98,26 @@ def binary_cross_entropy(
 def accuracy(logits: Float[Array | np.ndarray, "time batch classes"], labels: Targets, mask: Mask) -> Float[Array, ""]:
     """The share of scored steps whose largest logit is that of the label; where one is NaN, none is.
 
+    Raises:
+        TypeError: `labels` are no whole numbers.
+
     Example:
         >>> float(accuracy(jnp.zeros((4, 2, 3)), jnp.array([0, 2]), jnp.ones((4, 2), bool)))
         0.5
     """
-    logits, labels = _scored(logits, labels, mask, logits.shape[:2])
+    logits, labels, known = _labelled(logits, labels, mask)
     told = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    right = (told == labels.astype(jnp.int32)) & ~jnp.isnan(logits).any(axis=-1)
+    right = (told == labels) & known & ~jnp.isnan(logits).any(axis=-1)
     return masked_mean(right.astype(logits.dtype), mask)
+
+
+def _labelled(logits, labels, mask):
+    """As `_scored`, and which labels are classes."""
+    dtype = jnp.asarray(labels).dtype
+    if not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(f"`labels` must be whole numbers, the numbers of classes, got {dtype}. Cast them to int32.")
+    logits, labels = _scored(logits, jnp.asarray(labels), mask, logits.shape[:2])
+    return logits, *as_classes(labels, logits.shape[-1])
 
 
 def _scored(outputs, targets, mask, shape):

@@ -202,6 +202,19 @@ def test_checkpoints_of_another_version_are_refused(tmp_path, capsys, monkeypatc
     assert "`configuration.versions.jax` was" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error, code, words", [(KeyboardInterrupt(), 130, "goes on"), (Failed("no"), 1, "error: no")])
+def test_what_ends_a_run_before_its_first_update_is_told(tmp_path, capsys, error, code, words):
+    def ended(settings, data):
+        def train(fitting):
+            raise error
+
+        return {"one": train}
+
+    application = dataclasses.replace(made_of(Stop()), runs=ended)
+    assert application.main(["--out", str(tmp_path / "new")]) == code
+    assert words in capsys.readouterr().err
+
+
 def test_a_time_that_cannot_be_read_counts_as_none(tmp_path):
     assert made_of(Stop(14)).main(["--out", str(tmp_path)]) == 130
     (tmp_path / "logs" / "one.seconds").write_text("")

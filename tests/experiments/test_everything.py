@@ -1,7 +1,6 @@
 """All applications: every one in turn, the table in the README, and refusals."""
 
 import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -90,25 +89,23 @@ def test_what_fails_is_told_and_the_rest_still_runs(tmp_path, capsys, monkeypatc
     assert main(arguments) == 1 and made[2] == ["experiments.music", "--seed", "4", "--smoke"]
 
 
-def test_the_table_is_written_though_one_fails_and_a_twin_is_left_out_where_it_cannot_be(tmp_path, capsys, monkeypatch):
+def test_the_table_is_written_though_one_fails(tmp_path, monkeypatch):
     made, written = [], []
     monkeypatch.setattr(everything, "call", lambda command: made.append(command[3:]) or 1)
     monkeypatch.setattr(everything, "write_table", lambda: written.append(True))
     monkeypatch.setattr(everything, "HERE", tmp_path / "experiments")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["--names", "word_lm"]) == 1 and written == [True]
-    assert made == [["--seed", "0", "--out", str(tmp_path / "experiments" / "results" / "word_lm"), "--no-twin"]]
-    assert "without its twin in PyTorch, which is not installed" in capsys.readouterr().err
+    assert made == [["--seed", "0", "--out", str(tmp_path / "experiments" / "results" / "word_lm")]]
     monkeypatch.chdir(tmp_path)
     assert main(["--names", "music", "--out", "there"]) == 1 and written == [True]
     assert made[1][-1] == str(tmp_path / "there" / "music")
 
 
 CHILD = """
-import pathlib, signal, sys, time
+import pathlib, sys, time
 path = pathlib.Path(sys.argv[1])
-path.with_suffix(".begun").touch()
 try:
+    path.with_suffix(".begun").touch()
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(1)
@@ -127,6 +124,13 @@ def test_an_interrupt_waits_until_what_runs_has_saved_its_state(tmp_path):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
     assert "KeyboardInterrupt" in process.communicate(timeout=60)[1] and saved.exists()
+
+
+def test_what_an_interrupt_has_ended_ends_all(monkeypatch):
+    call = everything.call
+    monkeypatch.setattr(everything, "call", lambda command: call([sys.executable, "-c", "raise SystemExit(130)"]))
+    assert main(["--smoke", "--names", "music", "parity"]) == 130
+    assert call([sys.executable, "-c", "raise SystemExit(3)"]) == 3
 
 
 def test_unknown_names_are_refused(capsys):

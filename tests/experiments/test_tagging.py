@@ -7,13 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import made_text
+from experiments import made_text, tagging
 from experiments.tagging import APPLICATION, Reader, Settings, cut, examples, main, make, scores
 from experiments.tagging_figure import _bracketed
 from experiments.tagging_model import ROUND, Coder, plain
 from jaxrnn.data import UNK, TaggedSentences, is_present, ncbi_disease, wikigold
 from jaxrnn.models import crf
-from tests.data.conftest import directory as directory
 
 FILES = {"tagging.png", "tagging.svg", "results.json", "table.md"}
 SMALL = Settings(embedding_size=3, character_size=2, hidden_size=3, letters=4, batch=2)
@@ -62,10 +61,13 @@ def test_what_is_no_number_is_told_as_no_entity():
     assert reader.tags(broken, [["the", "gene"], ["12"]]) == [["O", "O"], ["O"]]
 
 
-def test_data_sets_that_are_not_asked_for_are_not_needed(directory):
+def test_data_sets_that_are_not_asked_for_are_not_needed(monkeypatch):
     settings = Settings(corpora=("wikigold",))
+    monkeypatch.setattr(
+        tagging, "READERS", {"wikigold": lambda split, folder: split}
+    )  # of the other there is no reader
     assert APPLICATION.files(settings) == ("wikigold/wikigold.conll.txt",)
-    assert list(APPLICATION.read(settings)) == ["wikigold"]
+    assert APPLICATION.read(settings) == {"wikigold": {split: split for split in tagging.SPLITS}}
 
 
 def test_tags_of_a_sentence_do_not_depend_on_its_batch():

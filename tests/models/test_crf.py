@@ -143,7 +143,7 @@ def test_constrained_decoding_takes_the_best_path_that_is_allowed():
     np.testing.assert_allclose(value, [score(best)], rtol=1e-14)
 
 
-@pytest.mark.parametrize("tag", [-1, TAGS, -TAGS - 1])
+@pytest.mark.parametrize("tag", [-1, TAGS, -TAGS - 1, 2**32])
 def test_a_tag_that_is_none_has_no_score(tag):
     tags = TARGETS.copy()
     tags[1, 0] = tag

@@ -362,8 +362,10 @@ def test_what_does_not_fit_is_refused_in_words(without_type_checks):
         Encoder(embed, nn.RNN(GRU(3), 5, rngs=rngs))
     with pytest.raises(TypeError, match="Decoder: `rnn` must be a recurrent layer .* got GRU"):
         Decoder(embed, GRU(3), 8, rngs=rngs)
-    with pytest.raises(ValueError, match=r"Decoder\.attention: the cell of `rnn` must have attention, got LSTM"):
+    with pytest.raises(ValueError, match=r"attention_weights: the decoder must have attention, got LSTM.* Build"):
         model.attention_weights(*PAIRS)
+    with pytest.raises(ValueError, match=r"Decoder\.attention: the cell of `rnn` must have attention, got LSTM"):
+        model.decoder.attention((), model.decoder.start(model.encoder(*PAIRS[:2])), TARGETS[0])
     with pytest.raises(ValueError, match=r"`rate` must be one number in \[0, 1\], the part of own tokens, got 1\.5"):
         model.sampled_logits(*PAIRS, KEY, 1.5)
     with pytest.raises(TypeError, match="sampled_logits: `key` must be a key, from which tokens are drawn, got None"):

@@ -88,12 +88,19 @@ def test_shapes_that_do_not_fit():
         losses.cross_entropy(jnp.asarray(OUTPUTS), jnp.asarray(LABELS[:2]), MASKS["many-to-one"])
 
 
-@pytest.mark.parametrize("label", [-1, -4, 3])
+@pytest.mark.parametrize("label", [-1, -4, 3, 2**32 + 1])
 def test_a_label_that_is_none_has_no_loss_unless_it_is_not_scored(label):
     logits, mask = np.zeros((2, 1, 3)), np.array([[True], [False]])
     labels = np.array([[1], [label]])
     np.testing.assert_allclose(losses.cross_entropy(logits, labels, mask), np.log(3), rtol=1e-12)
-    assert np.isnan(losses.cross_entropy(logits, labels, ~mask))
+    assert np.isnan(losses.cross_entropy(logits, labels, ~mask)) and losses.accuracy(logits, labels, ~mask) == 0
+
+
+@pytest.mark.parametrize("loss", [losses.cross_entropy, losses.accuracy])
+@pytest.mark.parametrize("label", [1.0, np.nan, True])
+def test_labels_that_are_no_whole_numbers_are_refused(loss, label, without_type_checks):
+    with pytest.raises(TypeError, match="`labels` must be whole numbers, the numbers of classes, got .* Cast them"):
+        loss(np.zeros((1, 1, 3)), np.full((1, 1), label), np.ones((1, 1), bool))
 
 
 def test_labels_of_8_bits_tell_300_classes_apart():

@@ -30,7 +30,8 @@ class ParallelBatch(NamedTuple):
 class ParallelText:
     """Batches of pairs of token sequences of similar lengths, every pair once an epoch.
 
-    Sorted by the length of the source and then of the target, the pairs are cut into `buckets` groups of as many each.
+    Sorted by the length of the longer side and then of the source, the pairs are cut into `buckets` groups of as many
+    each.
     A batch comes from one group, and either side of it is padded to the group's longest, so there are at most `buckets`
     shapes. Pairs within a group and the batches of all groups come in a new order each epoch. A group's last batch is
     filled up with pairs of its own, whose lengths are told as 0 on both sides.
@@ -95,7 +96,8 @@ class ParallelText:
 
     @functools.cached_property
     def _groups(self) -> Groups:
-        by_length = np.lexsort((self._target_lengths, self._source_lengths))  # the last key is the first to sort by
+        longer = np.maximum(self._source_lengths, self._target_lengths)
+        by_length = np.lexsort((self._source_lengths, longer))  # the last key is the first to sort by
         return Groups(by_length, self.batch, self.key, self.buckets)
 
 

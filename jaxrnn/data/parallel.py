@@ -52,9 +52,9 @@ class ParallelText:
         >>> targets = [np.arange(4, 4 + length) for length in (2, 2, 4)]
         >>> source = ParallelText(sources, targets, batch=2, buckets=1)
         >>> source.at(0).sources.T.tolist(), source.at(0).targets.T.tolist()
-        ([[4, 0, 0], [4, 5, 0]], [[4, 5, 0, 0], [4, 5, 6, 7]])
+        ([[4, 0, 0], [4, 5, 6]], [[4, 5, 0, 0], [4, 5, 0, 0]])
         >>> source.at(1).source_lengths.tolist(), source.at(1).target_lengths.tolist()
-        ([3, 0], [2, 0])
+        ([2, 0], [4, 0])
     """
 
     sources: Sentences

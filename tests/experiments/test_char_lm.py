@@ -68,14 +68,13 @@ def test_a_cold_text_is_the_greedy_one(text, monkeypatch):
     assert cold == greedy
 
 
-def test_gates_are_told_over_one_line(text):
-    alphabet = Alphabet.of(text)
+def test_gates_are_told_over_one_line():
+    lines = "a short one\nthis line is neither too short nor too long\nand so on"
+    alphabet = Alphabet.of(lines)
     model = model_of(SMALL, alphabet.size)
-    found = gates(
-        model, alphabet, alphabet.encode("a short one\nthis line is neither too short nor too long\nand so on")
-    )
+    found = gates(model, alphabet, alphabet.encode(lines))
     assert found["text"] == "\nthis line is neither too short nor too long"
-    assert gates(model, alphabet, alphabet.encode("no line at all"))["text"] == "no line at all"
+    assert gates(model, alphabet, alphabet.encode("on one line"))["text"] == "on one line"
     assert list(found["traces"]) == ["input gate", "forget gate", "output gate"]
     for values in found["traces"].values():
         assert np.shape(values) == (6, len(found["text"])) and 0 <= np.min(values) <= np.max(values) <= 1

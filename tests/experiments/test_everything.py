@@ -116,7 +116,12 @@ except KeyboardInterrupt:
 
 def test_an_interrupt_waits_until_what_runs_has_saved_its_state(tmp_path):
     begun, saved = tmp_path / "state.begun", tmp_path / "state"
-    words = "import sys; from experiments.everything import call; call(sys.argv[1:])"
+    words = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores\n"
+        "from experiments.everything import call\n"
+        "call(sys.argv[1:])"
+    )
     command = [sys.executable, "-c", words, sys.executable, "-c", CHILD, str(saved)]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while not begun.exists():

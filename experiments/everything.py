@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.everything            (make results: the full runs, into experiments/results)
           python -m experiments.everything --smoke    (make smoke: each in seconds, into scratch/smoke)
-Runtime:  an estimated 3 hours on 2 cores; --smoke an estimated 5 minutes
+Runtime:  an estimated 3 hours on 2 cores; --smoke 8 minutes on 2 slow cores
 """
 
 import importlib

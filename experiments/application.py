@@ -35,7 +35,7 @@ class Common:
     tensorboard: bool = False
     """Write the metrics for TensorBoard too, into OUT/tensorboard."""
     smoke: bool = False
-    """A quick look that all works, in seconds: small sizes and few updates replace the settings; on real data where
+    """A quick look that all works: small sizes and few updates replace the settings; on real data where
     the data folder holds them, else on made data of the same format."""
 
 
@@ -121,7 +121,7 @@ class Application:
         again, peers = _is_ours_to_empty(settings), self._peers()
         results = output.open_results(folder, settings, ("seconds",), messages, peers, {"data": kind}, again)
         left = [name for name in runs if name not in results["parts"]]
-        if _is_ours_to_empty(settings) and not results["parts"]:
+        if again and not results["parts"]:
             forget(folder)  # a second look computes anew
         about = output.identity(settings, kind, peers)
         with display(messages) as bar:

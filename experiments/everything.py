@@ -1,7 +1,7 @@
 """All applications, one after the other: a quick look at each, or the full runs and the table of what they found.
 
 Command:  python -m experiments.everything            (make results: the full runs, into experiments/results)
-          python -m experiments.everything --smoke    (make smoke: each in seconds, into scratch/smoke)
+          python -m experiments.everything --smoke    (make smoke: a quick look at each, into scratch/smoke)
 Runtime:  an estimated 3 hours on 2 cores; --smoke 8 minutes on 2 slow cores
 """
 

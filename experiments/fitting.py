@@ -6,7 +6,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ class Fitting:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def follow(self, start: int, until: int, part: str | None = None) -> AbstractContextManager[UpdateLog]:
+    def follow(self, start: int, until: int, part: str | None = None) -> contextlib.AbstractContextManager[UpdateLog]:
         """A context that yields the log of the updates, for a loop of one's own."""
         title = self._title if part is None else f"{self._title}, {part}"
         return following(self._folder, self._place(part), title, self._bar, start, until, self._settings.tensorboard)
@@ -120,7 +119,7 @@ class Fitting:
         return None if rates is None else float(np.median(rates))
 
     def _place(self, part: str | None = None) -> str:
-        return slug(self.name if part is None else f"{self.name}, {part}")
+        return _slug(self.name if part is None else f"{self.name}, {part}")
 
 
 def mean_loss(found: Iterable[tuple[Any, dict[str, Any]]]) -> float:
@@ -148,7 +147,7 @@ def parameters(params: Any) -> int:
 def refuse_others(folder: Path, names: Iterable[str], about: dict[str, Any]) -> None:
     """Raises ValueError where the checkpoints of a run in the folder are those of other settings."""
     for name in names:
-        for place in sorted((folder / "checkpoints").glob(f"{slug(name)}*")):
+        for place in sorted((folder / "checkpoints").glob(f"{_slug(name)}*")):
             Checkpoints(place, about)
 
 
@@ -158,8 +157,7 @@ def forget(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def slug(name: str) -> str:
-    """A name as that of a file."""
+def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 

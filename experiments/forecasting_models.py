@@ -11,6 +11,7 @@ from flax import nnx
 from experiments.forecasting_figure import LAST, SEASON, WINDOW
 from jaxrnn import GRU, LSTM
 from jaxrnn.models import SequenceClassifier
+from jaxrnn.models.encoding import drop
 from jaxrnn.nn import RNN
 
 Predict = Callable[[Any], Any]  # from windows (history, batch, columns) to forecasts (horizon, batch, columns)
@@ -46,7 +47,7 @@ class Perceptron(nnx.Module):
     def __call__(self, xs, key=None):
         """Outputs (batch, outputs)."""
         hidden = nnx.relu(self.first(jnp.moveaxis(xs, 1, 0).reshape(xs.shape[1], -1)))
-        return self.second(hidden if key is None else self.dropout(hidden, rngs=key))
+        return self.second(drop(self.dropout, hidden, key))
 
 
 class Forecaster(nnx.Module):

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -31,7 +31,7 @@ import optax
 from benchmarks.command import check_at_least
 from experiments import made_music, output
 from experiments.application import Application, Common
-from experiments.checks import check_limits, check_positive, check_rate
+from experiments.checks import check_choices, check_limits, check_positive, check_rate
 from experiments.fitting import Fitting, parameters
 from experiments.music_figure import BARS, CHORALES, TUNES, draw, midi, rows, to_markdown
 from experiments.music_models import Composer, piece
@@ -49,6 +49,8 @@ Data = dict[str, dict[str, Rolls]]  # by data set and split
 class Settings(Common):
     """Trains recurrent networks on chorales and tunes; writes their likelihoods, and a piece of each as MIDI."""
 
+    cells: tuple[Literal["Elman", "GRU", "LSTM"], ...] = ("Elman", "GRU", "LSTM")
+    """Which cells."""
     hidden_size: int = 200
     """Units of every network."""
     dropout: tuple[float, float] = (0.4, 0.2)
@@ -83,10 +85,9 @@ def adam(rate: float, updates: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(rate, updates))
 
 
-def cells(settings: Settings) -> dict[str, Any]:
-    """Those that are compared."""
-    size = settings.hidden_size
-    return {"Elman": Elman(size), "GRU": GRU(size), "LSTM": LSTM(size, bias_init=ForgetBias(1.0))}
+def cell_of(name: str, size: int) -> Any:
+    """A cell of so many units."""
+    return {"Elman": Elman(size), "GRU": GRU(size), "LSTM": LSTM(size, bias_init=ForgetBias(1.0))}[name]
 
 
 def cut(rolls: Rolls, longest: int) -> Rolls:
@@ -101,8 +102,8 @@ def run(settings: Settings, name: str, rolls: dict[str, Rolls], fitting: Fitting
     source = Buckets(*next_step(cut(rolls["train"], settings.longest)), settings.batch, key)
     validation, test = (Buckets(*next_step(rolls[split]), settings.batch) for split in SPLITS[1:])
     found, models = {}, {}
-    for cell, recurrent in cells(settings).items():
-        composer = composing(recurrent, *rates)
+    for cell in settings.cells:
+        composer = composing(cell_of(cell, settings.hidden_size), *rates)
         trainer = Trainer(composer.loss, adam(settings.rate, updates), clip=clipping(1.0))
         how: dict[str, Any] = {
             "every": max(updates // settings.looks, 1),
@@ -129,6 +130,7 @@ def run(settings: Settings, name: str, rolls: dict[str, Rolls], fitting: Fitting
 def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "hidden_size", "batch", "longest", "updates", "looks", "composed")
+    check_choices(settings, "cells")
     check_limits(settings, 1, "pieces")
     check_limits(settings, 2, "frames")
     check_positive(settings, "rate")
@@ -160,7 +162,7 @@ def make(settings: Settings) -> Data:
 APPLICATION = Application(
     name="music",
     settings=Settings,
-    small={"hidden_size": 32, "updates": (60, 60), "looks": 2, "rate": 1e-2, "pieces": 48, "frames": 25}
+    small={"cells": ("GRU", "LSTM"), "hidden_size": 32, "updates": (60, 60), "looks": 2, "rate": 1e-2, "pieces": 48, "frames": 25}
     | {"composed": 32, "dropout": (0.2, 0.2), "input_dropout": (0.1, 0.1)},
     check=check,
     files=lambda settings: ("jsb-chorales/jsb-chorales-quarter.json", "nottingham/Nottingham.mat"),

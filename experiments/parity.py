@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -31,7 +31,7 @@ from flax import nnx
 from benchmarks.command import check_at_least
 from experiments import output
 from experiments.application import Application, Common
-from experiments.checks import check_positive
+from experiments.checks import check_choices, check_positive
 from experiments.fitting import Fitting
 from experiments.parity_figure import WINDOW, draw, rows, to_markdown
 from jaxrnn import GRU, LRU, LSTM, Elman, MinGRU
@@ -40,10 +40,15 @@ from jaxrnn.tasks import Batch, Parity
 from jaxrnn.train import Trainer, losses
 
 
+NETWORKS = "Elman", "LSTM", "GRU", "MinGRU", "LRU", WINDOW
+
+
 @dataclass(frozen=True)
 class Settings(Common):
     """Trains cells on the parity of up to 40 steps, and tests them on up to 400."""
 
+    networks: tuple[Literal["Elman", "LSTM", "GRU", "MinGRU", "LRU", "window MLP"], ...] = NETWORKS
+    """Which networks."""
     hidden_size: int = 32
     """Units of every cell; the perceptron has eight times as many."""
     length: int = 40
@@ -155,18 +160,20 @@ def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "hidden_size", "batch", "samples", "updates", "every", "seeds")
     check_at_least(settings, 2, "length", "tested")
+    check_choices(settings, "networks")
     check_positive(settings, "rate")
 
 
 def runs(settings: Settings, data: None) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
     """One for each kind of network."""
-    return {name: functools.partial(train, settings, make) for name, make in models(settings).items()}
+    made = models(settings)
+    return {name: functools.partial(train, settings, made[name]) for name in settings.networks}
 
 
 APPLICATION = Application(
     name="parity",
     settings=Settings,
-    small={"hidden_size": 8, "length": 8, "tested": (8, 16), "batch": 16, "samples": 200}
+    small={"networks": ("LSTM", WINDOW), "hidden_size": 8, "length": 8, "tested": (8, 16), "batch": 16, "samples": 200}
     | {"updates": 60, "every": 30, "seeds": 1},
     check=check,
     files=lambda settings: (),

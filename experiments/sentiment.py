@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -32,7 +32,7 @@ from sklearn.metrics import confusion_matrix
 from benchmarks.command import check_at_least
 from experiments import made_text, output
 from experiments.application import Application, Common
-from experiments.checks import check_limits, check_positive, check_rate
+from experiments.checks import check_choices, check_limits, check_positive, check_rate
 from experiments.fitting import Fitting, parameters
 from experiments.sentiment_figure import draw
 from experiments.sentiment_models import Judge, Perceptron, Window
@@ -50,6 +50,8 @@ SHOWN_WORDS = range(6, 23)  # lengths of the sentences that are shown
 class Settings(Common):
     """Trains four networks to tell praise from blame in film reviews; shows which words moved the decision."""
 
+    networks: tuple[Literal["LSTM", "GRU", "window MLP", "mean MLP"], ...] = (*RECURRENT, WINDOW, MEAN)
+    """Which networks."""
     embedding_size: int = 100
     """Numbers that stand for a word."""
     hidden_size: int = 100
@@ -171,6 +173,7 @@ def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     sizes = "embedding_size", "hidden_size", "window", "batch", "updates", "every", "buckets", "seeds"
     check_at_least(settings, 1, *sizes)
+    check_choices(settings, "networks")
     check_limits(settings, 2, "limit")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
@@ -180,7 +183,7 @@ def runs(settings: Settings, data: dict[str, LabelledSentences]) -> dict[str, Ca
     """One for each kind of network."""
     data = {split: limited(sentences, settings.limit) for split, sentences in data.items()}
     vocabulary = Vocabulary.of(data["train"].tokens, least=2)
-    return {name: functools.partial(train, settings, name, vocabulary, data) for name in (*RECURRENT, WINDOW, MEAN)}
+    return {name: functools.partial(train, settings, name, vocabulary, data) for name in settings.networks}
 
 
 def limited(sentences: LabelledSentences, limit: int | None) -> LabelledSentences:
@@ -193,7 +196,7 @@ def limited(sentences: LabelledSentences, limit: int | None) -> LabelledSentence
 APPLICATION = Application(
     name="sentiment",
     settings=Settings,
-    small={"embedding_size": 16, "hidden_size": 16, "window": 16, "updates": 60, "every": 30, "rate": 1e-2}
+    small={"networks": ("GRU", MEAN), "embedding_size": 16, "hidden_size": 16, "updates": 60, "every": 30, "rate": 1e-2}
     | {"buckets": 1, "seeds": 1, "limit": 400},
     check=check,
     files=lambda settings: ("sentence-polarity/sentence_polarity.zip",),

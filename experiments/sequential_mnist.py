@@ -215,7 +215,7 @@ def runs(settings: Settings, digits: Digits) -> dict[str, Callable[[Fitting], di
 APPLICATION = Application(
     name="sequential_mnist",
     settings=Settings,
-    small={"cells": ("GRU", "LRU"), "hidden_size": 8, "batch": 32, "rate": 1e-2, "updates": 60, "every": 30}
+    small={"cells": ("GRU",), "hidden_size": 8, "batch": 32, "rate": 1e-2, "updates": 60, "every": 30}
     | {"validation": 250, "measured": 8, "stride": 4, "limit": 1000},
     check=check,
     files=lambda settings: FILES,

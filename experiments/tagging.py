@@ -62,6 +62,8 @@ class Settings(Common):
 
     corpora: tuple[Literal["ncbi", "wikigold"], ...] = ("ncbi", "wikigold")
     """Data sets that are trained on."""
+    heads: tuple[Literal["softmax", "CRF"], ...] = HEADS
+    """What chooses the tags."""
     embedding_size: int = 100
     """Numbers that stand for a word."""
     character_size: int = 25
@@ -178,7 +180,7 @@ def check(settings: Settings) -> None:
     check_at_least(settings, 1, *sizes)
     check_at_least(settings, 2, "letters")
     check_limits(settings, 1, "limit")
-    check_choices(settings, "corpora")
+    check_choices(settings, "corpora", "heads")
     check_positive(settings, "rate")
     check_rate(settings, "dropout")
 
@@ -191,7 +193,7 @@ def runs(settings: Settings, data: dict[str, Splits]) -> dict[str, Callable[[Fit
             split: TaggedSentences(*(rows[: settings.limit] for rows in each)) for split, each in data[name].items()
         }
         coder = Coder(kept, settings.letters)
-        found |= {f"{DATA[name]}, {head}": functools.partial(train, settings, head, coder, kept) for head in HEADS}
+        found |= {f"{DATA[name]}, {head}": functools.partial(train, settings, head, coder, kept) for head in settings.heads}
     return found
 
 
@@ -210,8 +212,8 @@ def make(settings: Settings) -> dict[str, Splits]:
 APPLICATION = Application(
     name="tagging",
     settings=Settings,
-    small={"corpora": ("wikigold",), "embedding_size": 16, "character_size": 8, "hidden_size": 16, "letters": 10}
-    | {"longest": 25, "dropout": 0.2, "batch": 8, "rate": 1e-2, "updates": 160, "every": 80}
+    small={"corpora": ("wikigold",), "heads": ("CRF",), "embedding_size": 16, "character_size": 8, "hidden_size": 16}
+    | {"letters": 10, "longest": 25, "dropout": 0.2, "batch": 8, "rate": 1e-2, "updates": 160, "every": 80}
     | {"buckets": 1, "limit": 300},
     check=check,
     files=lambda settings: tuple(file for name in settings.corpora for file in FILES[name]),

@@ -19,7 +19,7 @@ from jaxrnn.models import LanguageModel
 class Twin:
     """torch.nn.Embedding and torch.nn.LSTM, the embedding's weights at the output too, run eagerly."""
 
-    def __init__(self, model: LanguageModel, schedule: optax.Schedule, clip: float, threads: int):
+    def __init__(self, model: LanguageModel, schedule: optax.Schedule, momentum: float, clip: float, threads: int):
         """Starts from the weights of `model`; both order the gates i, f, g, o."""
         torch.set_num_threads(threads)
         words, size = model.embed.num_embeddings, model.embed.features
@@ -35,11 +35,11 @@ class Twin:
             weights[f"bias_ih_l{number}"] = tensor(layer.bias)
             weights[f"bias_hh_l{number}"] = torch.zeros(4 * size)
         self._lstm.load_state_dict(weights)
-        for number in range(len(layers)):  # of two biases Adam would move the sum twice as far
+        for number in range(len(layers)):  # of two biases the sum would move twice as far
             self._lstm.get_parameter(f"bias_hh_l{number}").requires_grad_(False)
         parameters = (*self._embed.parameters(), *self._lstm.parameters(), self._bias)
         self._trained = [p for p in parameters if p.requires_grad]
-        self._optimizer = torch.optim.Adam(self._trained, lr=1.0, betas=(0.9, 0.999), eps=1e-8)
+        self._optimizer = torch.optim.SGD(self._trained, lr=1.0, momentum=momentum)
         self._schedule, self._clip, self._carry, self._made = schedule, clip, None, 0
 
     def save(self, path: Path, history: dict[str, list[float]], about: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def test_smoke_on_made_pieces(tmp_path, monkeypatch, capsys):
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["data"] == "made" and list(results["parts"]) == [CHORALES, TUNES]
     for name, part in results["parts"].items():
-        assert list(part["cells"]) == ["Elman", "GRU", "LSTM"]
+        assert list(part["cells"]) == ["GRU", "LSTM"]
         for values in part["cells"].values():
             history = values["history"]
             assert history["step"] == [30, 60] and history["training_loss"][1] < history["training_loss"][0]
@@ -119,6 +119,7 @@ def test_bad_input_writes_nothing(tmp_path, monkeypatch, capsys):
     out = ["--out", str(tmp_path / "new")]
     for arguments, words in (
         (["--updates", "5", "0"], "--updates: must be at least 1, got (5, 0)"),
+        (["--cells", "GRU", "GRU"], "--cells: must be one or more, each of them once, got GRU GRU"),
         (["--frames", "1"], "--frames: must be at least 2, got 1"),
         (["--input-dropout", "0", "1"], "--input-dropout: must lie in [0, 1), got (0.0, 1.0)"),
         (["--rate", "inf"], "--rate: must be a finite number above 0, got inf"),

@@ -69,7 +69,7 @@ def test_smoke_writes_all_files(tmp_path):
     assert {"results.json", "table.md", "parity.png", "parity.svg"} <= {path.name for path in tmp_path.iterdir()}
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["data"] == "drawn" and results["finished"]
-    assert list(results["parts"]) == list(models(Settings(hidden_size=2)))
+    assert list(results["parts"]) == ["LSTM", "window MLP"]
     for part in results["parts"].values():
         (accuracy,) = part["accuracy"]
         assert len(accuracy) == 2 and all(0 <= value <= 1 for value in accuracy)
@@ -84,6 +84,7 @@ def test_smoke_writes_all_files(tmp_path):
         (["--length", "1"], "--length: must be at least 2, got 1"),
         (["--tested", "40", "1"], "--tested: must be at least 2"),
         (["--rate", "nan"], "--rate: must be a finite number above 0, got nan"),
+        (["--networks", "GRU", "GRU"], "--networks: must be one or more, each of them once, got GRU GRU"),
         (["--seeds", "0"], "--seeds: must be at least 1"),
     ],
 )

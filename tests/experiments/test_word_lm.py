@@ -26,7 +26,7 @@ def test_the_twin_trains_and_scores_the_same_model():
     reader, stream = reader_of(SMALL, 30), Stream(TOKENS, 3, 6)
     state = reader.init(jax.random.key(0))
     twin_of = importlib.import_module("experiments.word_lm_torch").Twin
-    twin = twin_of(reader.model(state.params), word_lm.schedule(SMALL), word_lm.CLIP, threads=1)
+    twin = twin_of(reader.model(state.params), word_lm.schedule(SMALL), word_lm.MOMENTUM, word_lm.CLIP, threads=1)
     norms = []
     for position in range(4):
         state, metrics = reader.trainer.step(state, stream.at(position))

@@ -27,7 +27,8 @@ def _share(text: str) -> tuple[int, int]:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--share", type=_share, metavar="K/N", help="of the variants of a test every Nth, from K on")
+    words = "of the variants of a test, and of the tests of a file, every Nth, from K on"
+    parser.addoption("--share", type=_share, metavar="K/N", help=words)
     parser.addoption("--smokes", type=_share, metavar="K/N", help="of the smoke runs every Nth, from K on")
 
 
@@ -36,12 +37,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With --share every test still runs, and of those with N variants or more the same part."""
-    groups = collections.defaultdict(list)
+    """With --share at least one variant of each test that has some runs, and of each file one of those without."""
+    groups, smokes = collections.defaultdict(list), []
     for item in items:
-        groups[item.nodeid.partition("[")[0]].append(item)
+        test, varies, _ = item.nodeid.partition("[")
+        smoke = item.get_closest_marker("smoke")
+        (smokes if smoke else groups[test if varies else item.path]).append(item)
     left_out = _left_out(groups.values(), config.getoption("--share"))
-    left_out |= _left_out([[item for item in items if item.get_closest_marker("smoke")]], config.getoption("--smokes"))
+    left_out |= _left_out([smokes], config.getoption("--smokes"))
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
 

@@ -162,8 +162,8 @@ def make(settings: Settings) -> Data:
 APPLICATION = Application(
     name="music",
     settings=Settings,
-    small={"cells": ("GRU", "LSTM"), "hidden_size": 32, "updates": (60, 60), "looks": 2, "rate": 1e-2, "pieces": 48, "frames": 25}
-    | {"composed": 32, "dropout": (0.2, 0.2), "input_dropout": (0.1, 0.1)},
+    small={"cells": ("GRU", "LSTM"), "hidden_size": 32, "updates": (60, 60), "looks": 2, "rate": 1e-2}
+    | {"pieces": 48, "frames": 25, "composed": 32, "dropout": (0.2, 0.2), "input_dropout": (0.1, 0.1)},
     check=check,
     files=lambda settings: ("jsb-chorales/jsb-chorales-quarter.json", "nottingham/Nottingham.mat"),
     read=read,

@@ -39,7 +39,6 @@ from jaxrnn.nn import RNN
 from jaxrnn.tasks import Batch, Parity
 from jaxrnn.train import Trainer, losses
 
-
 NETWORKS = "Elman", "LSTM", "GRU", "MinGRU", "LRU", WINDOW
 
 

@@ -193,7 +193,8 @@ def runs(settings: Settings, data: dict[str, Splits]) -> dict[str, Callable[[Fit
             split: TaggedSentences(*(rows[: settings.limit] for rows in each)) for split, each in data[name].items()
         }
         coder = Coder(kept, settings.letters)
-        found |= {f"{DATA[name]}, {head}": functools.partial(train, settings, head, coder, kept) for head in settings.heads}
+        for head in settings.heads:
+            found[f"{DATA[name]}, {head}"] = functools.partial(train, settings, head, coder, kept)
     return found
 
 

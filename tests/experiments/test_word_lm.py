@@ -22,7 +22,8 @@ TOKENS = np.random.default_rng(0).integers(1, 30, 300).astype(np.int32)
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed")
-def test_the_twin_trains_and_scores_the_same_model():
+def test_the_twin_trains_and_scores_the_same_model(monkeypatch):
+    monkeypatch.setattr(word_lm, "CLIP", 0.3)
     reader, stream = reader_of(SMALL, 30), Stream(TOKENS, 3, 6)
     state = reader.init(jax.random.key(0))
     twin_of = importlib.import_module("experiments.word_lm_torch").Twin
@@ -34,7 +35,19 @@ def test_the_twin_trains_and_scores_the_same_model():
         loss, norm = twin.update(stream.at(position))
         np.testing.assert_allclose([loss, norm], [float(metrics.loss), norms[-1]], rtol=1e-5)
     np.testing.assert_allclose(twin.nats(stream), reader.nats(state.params, stream), rtol=1e-5)
-    assert max(norms) > 0.1
+    assert min(norms) < word_lm.CLIP < max(norms)  # clipped and not
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed")
+def test_the_twin_clips_large_gradients_by_their_exact_norm():
+    torch = importlib.import_module("torch")
+    gradient = np.random.default_rng(0).normal(0, 1e-3, 7_000_000).astype(np.float32)
+    weights = torch.nn.Parameter(torch.zeros(len(gradient)))
+    weights.grad = torch.from_numpy(gradient.copy())
+    norm = np.linalg.norm(gradient.astype(np.float64))
+    clip = importlib.import_module("experiments.in_torch").clip_gradients
+    np.testing.assert_allclose(clip([weights], 0.25), norm, rtol=1e-6)
+    np.testing.assert_allclose(weights.grad.numpy(), gradient * (0.25 / norm), rtol=1e-5)
 
 
 @pytest.mark.smoke

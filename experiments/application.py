@@ -27,7 +27,8 @@ class Common:
     seed: int = 0
     """The key from which every draw follows."""
     data: Path | None = None
-    """Folder of the data sets. Default: the variable JAXRNN_DATA, else jaxrnn in the user's cache folder."""
+    """Folder of the data sets; what is missing is downloaded into it. Default: the variable JAXRNN_DATA, else jaxrnn in
+    the user's cache folder."""
     out: Path | None = None
     """Folder for the results and checkpoints. Default: scratch/NAME, of a smoke run scratch/smoke/NAME."""
     device: Device | None = None
@@ -36,7 +37,7 @@ class Common:
     """Write the metrics for TensorBoard too, into OUT/tensorboard."""
     smoke: bool = False
     """A quick look that all works: small sizes and few updates replace the settings; on real data where
-    the data folder holds them, else on made data of the same format."""
+    the data folder holds them or --data names one, else on made data of the same format."""
 
 
 class Row(NamedTuple):

@@ -1,11 +1,12 @@
 """All applications, one after the other: a quick look at each, or the full runs and the table of what they found.
 
-Command:  python -m experiments.everything            (make results: the full runs, into experiments/results)
+Command:  python -m experiments.everything            (make results: the full runs, into experiments/results;
+                                                       pip install torch, for word_lm)
           python -m experiments.everything --smoke    (make smoke: a quick look at each, into scratch/smoke)
 Runtime:  an estimated 3 hours on 2 cores; --smoke 8 minutes on 2 slow cores
 """
 
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -65,6 +66,10 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     check_choices(settings, "names")
     if unknown := [name for name in settings.names if name not in NAMES]:
         raise ValueError(f"--names: must be some of {', '.join(NAMES)}, got {', '.join(unknown)}. Choose among them.")
+    if not settings.smoke and "word_lm" in chosen(settings) and importlib.util.find_spec("torch") is None:
+        raise ValueError(
+            "word_lm compares with PyTorch, which is not installed: pip install torch, or leave it out of --names."
+        )
     default = HERE.parent / "scratch" / "smoke" if settings.smoke else HERE / "results"
     return settings, (settings.out or default).absolute()
 

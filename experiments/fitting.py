@@ -66,12 +66,12 @@ class Fitting:
         checkpoints = Checkpoints(self._folder / "checkpoints" / place, self.about, keep_last=1)
         try:
             restored = checkpoints.restore(state)
+            evaluated = read_log(logs / f"{place}.validation.jsonl").get("step", ())
         except ValueError as error:
             raise Failed(f"{self.name}: {error}") from error
         fresh, state = state, state if restored is None else restored
         start = int(state.step)
         with contextlib.ExitStack() as stack:
-            evaluated = read_log(logs / f"{place}.validation.jsonl").get("step", ())
             log = stack.enter_context(self.follow(start, until, part))
             evaluations = stack.enter_context(MetricsLog(logs / f"{place}.validation.jsonl", start + 1))
 

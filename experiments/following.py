@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.command import Failed
 from jaxrnn.train import Metrics, MetricsLog
 
 Board = Callable[[int, dict[str, float]], None]
@@ -62,7 +63,11 @@ def following(
         bar.update(task, completed=made, description=f"{title}  {words}")
 
     with _board(folder / "tensorboard" / place, tensorboard, start) as board:
-        with UpdateLog(folder / "logs" / f"{place}.jsonl", start, board, show) as log:
+        try:
+            log = UpdateLog(folder / "logs" / f"{place}.jsonl", start, board, show)
+        except ValueError as error:
+            raise Failed(f"{title}: {error}") from error
+        with log:
             yield log
     bar.remove_task(task)
 

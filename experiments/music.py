@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -41,6 +41,7 @@ from jaxrnn.initializers import ForgetBias
 from jaxrnn.train import Trainer
 
 SPLITS = ("train", "validation", "test")
+CellName = Literal["Elman", "GRU", "LSTM"]
 Rolls = list[np.ndarray]
 Data = dict[str, dict[str, Rolls]]  # by data set and split
 
@@ -49,7 +50,7 @@ Data = dict[str, dict[str, Rolls]]  # by data set and split
 class Settings(Common):
     """Trains recurrent networks on chorales and tunes; writes their likelihoods, and a piece of each as MIDI."""
 
-    cells: tuple[Literal["Elman", "GRU", "LSTM"], ...] = ("Elman", "GRU", "LSTM")
+    cells: tuple[CellName, ...] = get_args(CellName)
     """Which cells."""
     hidden_size: int = 200
     """Units of every network."""
@@ -85,7 +86,7 @@ def adam(rate: float, updates: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(rate, updates))
 
 
-def cell_of(name: str, size: int) -> Any:
+def cell_of(name: CellName, size: int) -> Any:
     """A cell of so many units."""
     return {"Elman": Elman(size), "GRU": GRU(size), "LSTM": LSTM(size, bias_init=ForgetBias(1.0))}[name]
 

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -39,14 +39,14 @@ from jaxrnn.nn import RNN
 from jaxrnn.tasks import Batch, Parity
 from jaxrnn.train import Trainer, losses
 
-NETWORKS = "Elman", "LSTM", "GRU", "MinGRU", "LRU", WINDOW
+Network = Literal["Elman", "LSTM", "GRU", "MinGRU", "LRU", "window MLP"]
 
 
 @dataclass(frozen=True)
 class Settings(Common):
     """Trains cells on the parity of up to 40 steps, and tests them on up to 400."""
 
-    networks: tuple[Literal["Elman", "LSTM", "GRU", "MinGRU", "LRU", "window MLP"], ...] = NETWORKS
+    networks: tuple[Network, ...] = get_args(Network)
     """Which networks."""
     hidden_size: int = 32
     """Units of every cell; the perceptron has eight times as many."""

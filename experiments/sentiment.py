@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -44,13 +44,14 @@ from jaxrnn.nn import Bidirectional
 
 SPLITS = "train", "validation", "test"
 SHOWN_WORDS = range(6, 23)  # lengths of the sentences that are shown
+Network = Literal["LSTM", "GRU", "window MLP", "mean MLP"]
 
 
 @dataclass(frozen=True)
 class Settings(Common):
     """Trains four networks to tell praise from blame in film reviews; shows which words moved the decision."""
 
-    networks: tuple[Literal["LSTM", "GRU", "window MLP", "mean MLP"], ...] = (*RECURRENT, WINDOW, MEAN)
+    networks: tuple[Network, ...] = get_args(Network)
     """Which networks."""
     embedding_size: int = 100
     """Numbers that stand for a word."""

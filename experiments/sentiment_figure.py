@@ -22,21 +22,29 @@ LETTERS, SIZE = 80, 10.5  # letters of a line of sentences, and their size in po
 
 @matplotlib.rc_context(FONTS)
 def draw(results: dict[str, Any]) -> Figure:
-    """Left: accuracies above the confusion matrix. Right: sentences whose words are coloured by what they moved."""
-    settings = results["settings"]
-    name, part = next(iter(results["parts"].items()))
+    """Left: accuracies above a confusion matrix. Right: sentences whose words are coloured by what they moved.
+
+    Both of the first network whose words were looked at, else the matrix of the first, and no sentences.
+    """
+    settings, parts = results["settings"], results["parts"]
+    name = next((name for name in parts if parts[name]["examples"]), next(iter(parts)))
+    examples = parts[name]["examples"]
     figure = output.titled(
-        f"Praise or blame: how often told right, and what moved the {name}"
+        "Praise or blame: how often told right"
+        + (f", and what moved the {name}" if examples else "")
         + (", on made sentences" if results["data"] == MADE else ""),
         (
             f"{settings['hidden_size']} units, embeddings of {settings['embedding_size']} from scratch, "
             f"{settings['updates']:,} updates; test split, seeds: {settings['seeds']}. Dotted: published, 10-fold.",
-            "Right: the surest praise, the surest blame and the least sure, told right above, told wrong below.",
+            "Right: the surest praise, the surest blame and the least sure, told right above, told wrong below."
+            if examples
+            else "",
         ),
     )
-    _accuracies(output.panel(figure, (0.105, 0.47, 0.265, 0.29), "Accuracy", "%"), results["parts"])
-    _confusion(figure.add_axes((0.105, 0.1, 0.2, 0.24)), name, np.array(part["confusion"]))
-    _sentences(figure, part["examples"])
+    _accuracies(output.panel(figure, (0.105, 0.47, 0.265, 0.29), "Accuracy", "%"), parts)
+    _confusion(figure.add_axes((0.105, 0.1, 0.2, 0.24)), name, np.array(parts[name]["confusion"]))
+    if examples:
+        _sentences(figure, examples)
     return figure
 
 
@@ -78,7 +86,7 @@ def _sentences(figure: Figure, examples: list[dict[str, Any]]) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, LETTERS)
     axes.set_ylim(3.45 * 6, 0)
-    limit = float(np.median([np.abs(example["moved"]).max() for example in examples])) if examples else 1.0
+    limit = float(np.median([np.abs(example["moved"]).max() for example in examples]))
     colours = ScalarMappable(Normalize(-limit, limit), output.ORANGE_BLUE)
     for number, example in enumerate(examples):
         top, column = 3.45 * number + 0.6, 0

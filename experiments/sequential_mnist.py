@@ -3,11 +3,11 @@
 Command:  python -m experiments.sequential_mnist --out experiments/results/sequential_mnist
 Runtime:  35 minutes on 1 core; --smoke 53 seconds on 2 slow cores
 Metric:   test accuracy, of the parameters with the best validation accuracy; guessing gives about 10%
-Published: about 87.2 and 85.7% for an LSTM, in order and permuted, about 96.2 and 87.3% for a GRU, about 21.5 and
-          25.3% for a plain RNN, all of about 70,000 parameters (recalled from Bai, Kolter & Koltun, 2018,
-          https://arxiv.org/abs/1803.01271); IRNN of 100 units, in order, 93% after 900 epochs (Keras, example
-          mnist_irnn); the best nonlinear recurrent network read of, coRNN, 99.4 and 97.3%
-          (github.com/tk-rusch/coRNN), the best linear one, S5, 99.65% in order (github.com/lindermanlab/S5).
+Published: 87.2 and 85.7% for an LSTM, in order and permuted, 96.2 and 87.3% for a GRU, 21.5 and 25.3% for a plain
+          RNN, all of about 70,000 parameters (Bai, Kolter & Koltun, 2018, https://arxiv.org/abs/1803.01271); IRNN of
+          100 units, in order, 93% after 900 epochs (Keras, example mnist_irnn); the best nonlinear recurrent network
+          read of, coRNN, 99.4 and 97.3% (github.com/tk-rusch/coRNN), the best linear one, S5, 99.65% in order
+          (github.com/lindermanlab/S5).
           All take tens to hundreds of epochs; the command above takes about one
 Full run: python -m experiments.sequential_mnist --device gpu --hidden-size 128 --batch 128 --updates 40000 --every 1000
           (not run yet)
@@ -27,7 +27,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -68,7 +68,7 @@ Digits = dict[str, LabelledImages]
 class Settings(Common):
     """Trains cells on MNIST pixel by pixel, in order and permuted; tests them and measures their gradients."""
 
-    cells: tuple[CellName, ...] = ("LSTM", "GRU", "IRNN", "LRU")
+    cells: tuple[CellName, ...] = get_args(CellName)
     """Which cells."""
     hidden_size: int = 64
     """Units of every cell."""

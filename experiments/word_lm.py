@@ -170,10 +170,15 @@ def train_twin(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
     differences = check_agreement(reader, reader.init(jax.random.key(settings.seed)), make(), text.train)
     twin, kept, best = make(), fitting.own_folder() / "state.pt", fitting.own_folder() / "best.pt"
     history: dict[str, list[float]] = {"step": [], "training_loss": [], "perplexity": []}
-    try:
-        history = twin.restore(kept, fitting.about) if kept.exists() else history
-    except ValueError as error:
-        raise Failed(f"{TWIN}: {error}") from error
+
+    def restored(path: Path) -> dict[str, list[float]]:
+        try:
+            return twin.restore(path, fitting.about)
+        except ValueError as error:
+            raise Failed(f"{TWIN}: {error}") from error
+
+    if kept.exists():
+        history = restored(kept)
     losses = []
     with fitting.follow(twin.made, settings.updates) as log:
         for position in range(twin.made, settings.updates):
@@ -190,7 +195,7 @@ def train_twin(settings: Settings, text: Text, fitting: Fitting) -> dict[str, An
                 twin.save(kept, history, fitting.about)
                 losses = []
                 log.rest()
-    twin.restore(best, fitting.about)
+    restored(best)
     return {
         "history": output.plain(history),
         "perplexity": perplexity(twin.nats(text.test)),

@@ -3,6 +3,7 @@
 # pyright: reportMissingImports=false
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,15 @@ class Twin:
         """Goes on from what was kept; gives the history.
 
         Raises:
-            ValueError: it was kept of other settings or versions.
+            ValueError: it is damaged or gone, or was kept of other settings or versions.
         """
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{path} cannot be read ({error}). Remove its folder, so that PyTorch starts anew, or give another "
+                "--out."
+            ) from error
         if state["about"] != json.dumps(about):
             raise ValueError(
                 f"{path} was kept of {state['about']}, and now it is {json.dumps(about)}. Go back to that, or give "

@@ -31,10 +31,9 @@ class ParallelText:
     """Batches of pairs of token sequences of similar lengths, every pair once an epoch.
 
     Sorted by the length of the longer side and then of the source, the pairs are cut into `buckets` groups of as many
-    each.
-    A batch comes from one group, and either side of it is padded to the group's longest, so there are at most `buckets`
-    shapes. Pairs within a group and the batches of all groups come in a new order each epoch. A group's last batch is
-    filled up with pairs of its own, whose lengths are told as 0 on both sides.
+    each. A batch comes from one group, and either side of it is padded to the group's longest, so there are at most
+    `buckets` shapes. Pairs within a group and the batches of all groups come in a new order each epoch. A group's last
+    batch is filled up with pairs of its own, whose lengths are told as 0 on both sides.
 
     Fields:
         sources: The sequences read, arrays of tokens (length,) of any length from 1.

@@ -34,7 +34,7 @@ def inverse_sigmoid(k: float | int) -> Callable[[Num[Array | np.ndarray, ""] | i
         [0.01, 0.501, 0.995, 1.0]
     """
     if not k >= 1:
-        raise ValueError(f"inverse_sigmoid: `k` must be at least 1, got {k}.")
+        raise ValueError(f"inverse_sigmoid: `k` must be at least 1, got {k}. Give some such as 1000, in updates.")
 
     def rate(count):
         return jax.nn.sigmoid(jnp.asarray(count).astype(jnp.float32) / k - math.log(k))

@@ -230,6 +230,15 @@ def test_checkpoints_without_their_logs_still_give_the_parameters(tmp_path):
     assert results_in(tmp_path)["parts"]["one"]["params"] == before
 
 
+@pytest.mark.parametrize("name", ["one.jsonl", "one.validation.jsonl"])
+def test_a_damaged_log_is_told(tmp_path, capsys, name):
+    assert made_of(Stop()).main(["--out", str(tmp_path)]) == 0
+    (tmp_path / "results.json").unlink()
+    (tmp_path / "logs" / name).write_text("no log\n")
+    assert made_of(Stop()).main(["--out", str(tmp_path)]) == 1
+    assert f"{name} is no log of metrics" in capsys.readouterr().err.replace("\n", "")
+
+
 def test_means_count_every_token_and_a_loss_beyond_all_bounds_is_told():
     assert mean_loss([(1.0, {"tokens": 3}), (np.float32(2.0), {"tokens": np.int32(1)})]) == 1.25
     assert perplexity(math.log(50.0)) == pytest.approx(50, rel=1e-12)

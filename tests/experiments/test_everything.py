@@ -1,6 +1,6 @@
 """All applications: every one in turn, the table in the README, and refusals."""
 
-import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -41,6 +41,7 @@ def test_the_full_run_that_is_kept_is_that_of_the_command(name):
     found = json.loads((everything.HERE / "results" / name / "results.json").read_text())
     assert found["finished"] and found["data"] in (REAL, DRAWN)
     assert found["settings"] == json.loads(json.dumps(output.configuration(application.settings())))
+    assert application.draw(found).axes
 
 
 def test_the_readme_has_the_table_of_what_stands_in_the_results():
@@ -94,8 +95,8 @@ def test_the_table_is_written_though_one_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(everything, "call", lambda command: made.append(command[3:]) or 1)
     monkeypatch.setattr(everything, "write_table", lambda: written.append(True))
     monkeypatch.setattr(everything, "HERE", tmp_path / "experiments")
-    assert main(["--names", "word_lm"]) == 1 and written == [True]
-    assert made == [["--seed", "0", "--out", str(tmp_path / "experiments" / "results" / "word_lm")]]
+    assert main(["--names", "parity"]) == 1 and written == [True]
+    assert made == [["--seed", "0", "--out", str(tmp_path / "experiments" / "results" / "parity")]]
     monkeypatch.chdir(tmp_path)
     assert main(["--names", "music", "--out", "there"]) == 1 and written == [True]
     assert made[1][-1] == str(tmp_path / "there" / "music")
@@ -136,6 +137,13 @@ def test_what_an_interrupt_has_ended_ends_all(monkeypatch):
     monkeypatch.setattr(everything, "call", lambda command: call([sys.executable, "-c", "raise SystemExit(130)"]))
     assert main(["--smoke", "--names", "music", "parity"]) == 130
     assert call([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+
+
+def test_without_pytorch_no_full_run_begins(capsys, monkeypatch):
+    monkeypatch.setattr(everything, "call", lambda command: pytest.fail("it began"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main([]) == 2
+    assert "word_lm compares with PyTorch, which is not installed: pip install torch" in capsys.readouterr().err
 
 
 def test_unknown_names_are_refused(capsys):

@@ -71,10 +71,11 @@ def test_smoke_writes_all_files(tmp_path):
     assert results["data"] == "drawn" and results["finished"]
     assert list(results["parts"]) == ["LSTM", "window MLP"]
     for part in results["parts"].values():
-        (accuracy,) = part["accuracy"]
+        (accuracy,), (history,) = part["accuracy"], part["history"]
         assert len(accuracy) == 2 and all(0 <= value <= 1 for value in accuracy)
+        assert history["training_loss"][-1] < history["training_loss"][0]
     table = (tmp_path / "table.md").read_text()
-    assert "guessing gives 0.5" in table and "window MLP" in table
+    assert "guessing gives 0.5" in table and f"| LSTM | {results['parts']['LSTM']['accuracy'][0][0]:.3f} |" in table
     assert len(parity.APPLICATION.rows(results)) == len(results["parts"])
 
 

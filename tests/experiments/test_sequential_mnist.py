@@ -92,7 +92,7 @@ def test_smoke_writes_all_files(tmp_path, monkeypatch):
         assert part["history"]["training_loss"][-1] < part["history"]["training_loss"][0]
         assert part["tested"] == 500 and len(part["gradients"]["after"]) == 49
     found = sequential_mnist.APPLICATION.rows(results)
-    assert found[0].published == "about 96.2, recalled from Bai et al., 2018"
+    assert found[0].published == "96.2, Bai et al., 2018"
     other = results | {"parts": {"LRU, permuted": results["parts"]["GRU, permuted"]}}
     assert sequential_mnist.APPLICATION.rows(other)[0].published == "none"
     here = 100 * results["parts"]["GRU, in order"]["test"]["accuracy"]

@@ -143,7 +143,7 @@ def test_smoke_learns_made_sentences_and_writes_all_files(tmp_path, monkeypatch)
         (["--hidden-size", "7"], "--hidden-size: must be even, for two directions, got 7"),
         (["--smoke", "--penalty", "-1"], "--penalty: must be a finite number of at least 0, got -1"),
         (["--limit", "-5"], "--limit: must be at least 1, got -5"),
-        (["--own-tokens", "1"], "--own-tokens: must lie in [0, 1), got 1.0"),
+        (["--own-tokens", "1.1"], "--own-tokens: must lie in [0, 1], got 1.1"),
         (["--corpora"], "--corpora: must be one or more, each of them once, got none"),
         (["--attentions", "dot", "dot"], "--attentions: must be one or more, each of them once"),
     ],

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import math
+import shutil
 from pathlib import Path
 
 import jax
@@ -82,7 +83,7 @@ def test_both_sides_are_compared(tmp_path):
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed")
-def test_an_interrupted_twin_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
+def test_an_interrupted_twin_goes_on_to_the_same_numbers(tmp_path, monkeypatch, capsys):
     text = [made.articles(seed) for seed in range(3)]
     application = dataclasses.replace(word_lm.APPLICATION, read=lambda settings: text)
     small = ["--hidden-size", "6", "--window", "8", "--batch", "4", "--updates", "20", "--every", "10"]
@@ -100,6 +101,11 @@ def test_an_interrupted_twin_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert application.main([*small, "--out", str(tmp_path / "parts")]) == 130
     monkeypatch.setattr(twin, "update", update)
     assert application.main([*small, "--out", str(tmp_path / "parts")]) == 0
+    shutil.copytree(tmp_path / "parts", tmp_path / "broken")
+    (tmp_path / "broken" / "results.json").unlink()
+    (tmp_path / "broken" / "checkpoints" / "pytorch" / "state.pt").write_bytes(b"cut short")
+    assert application.main([*small, "--out", str(tmp_path / "broken")]) == 1
+    assert "state.pt cannot be read" in capsys.readouterr().err
     whole, parts = (
         json.loads((tmp_path / name / "results.json").read_text())["parts"]["PyTorch"] for name in ("whole", "parts")
     )

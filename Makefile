@@ -17,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 help:
 	@echo "make figures   gradient norms of recurrent cells over the lag: figure, table, data"
 	@echo "make bench     jaxrnn beside other libraries at two shapes, a few minutes; bench-full: at all, one to two hours"
-	@echo "make smoke     a quick look at every application; results: their full runs, some three hours by estimate"
+	@echo "make smoke     a quick look at every application; results: their full runs, some 4.5 hours"
 	@echo "make test      the test suite"
 	@echo "make tpu-check every fused kernel through the TPU compiler, which needs no TPU; 15 to 25 minutes"
 	@echo "make lint      ruff: checks and formatting"

@@ -32,15 +32,13 @@ def test_every_application_opens_with_its_command_runtime_metric_and_what_is_pub
     assert module.APPLICATION.name == name and module.APPLICATION.main == module.main
 
 
-KEPT = [name for name in NAMES if (everything.HERE / "results" / name / "results.json").exists()]
-
-
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_full_run_that_is_kept_is_that_of_the_command(name):
     application = importlib.import_module(f"experiments.{name}").APPLICATION
     found = json.loads((everything.HERE / "results" / name / "results.json").read_text())
     assert found["finished"] and found["data"] in (REAL, DRAWN)
     assert found["settings"] == json.loads(json.dumps(output.configuration(application.settings())))
+    assert application.to_markdown(found) == (everything.HERE / "results" / name / "table.md").read_text()
     assert application.draw(found).axes
 
 

@@ -110,10 +110,11 @@ def test_bad_input_writes_nothing(tmp_path, capsys, monkeypatch):
     for bad, words in (
         (["--dropout", "1"], "--dropout: must lie in [0, 1), got 1.0"),
         (["--batch", "0"], "--batch: must be at least 1, got 0"),
-        (["--networks", "GRU", "GRU"], "--networks: must be one or more, each of them once"),
     ):
         assert main([*bad, *new]) == 2
         assert words in capsys.readouterr().err
+    assert main(["--networks", "GRU", "GRU", *new[1:]]) == 2  # which a smoke run replaces
+    assert "--networks: must be one or more, each of them once, got GRU GRU" in capsys.readouterr().err
     small = ["--out", str(tmp_path / "new"), "--limit", "1"]
     assert main(small) == 2
     assert "--limit: must be at least 2, got 1" in capsys.readouterr().err

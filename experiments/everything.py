@@ -6,7 +6,7 @@ Command:  python -m experiments.everything            (make results: the full ru
 Runtime:  the sum of theirs, some 4.5 hours; --smoke 6 minutes on 2 slow cores
 """
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -66,10 +66,12 @@ def plan(settings: Settings) -> tuple[Settings, Path]:
     check_choices(settings, "names")
     if unknown := [name for name in settings.names if name not in NAMES]:
         raise ValueError(f"--names: must be some of {', '.join(NAMES)}, got {', '.join(unknown)}. Choose among them.")
-    if not settings.smoke and "word_lm" in chosen(settings) and importlib.util.find_spec("torch") is None:
-        raise ValueError(
-            "word_lm compares with PyTorch, which is not installed: pip install torch, or leave it out of --names."
-        )
+    for name in () if settings.smoke else chosen(settings):
+        application = importlib.import_module(f"experiments.{name}").APPLICATION
+        try:
+            application.check(application.settings())  # such as for PyTorch, before hours of others
+        except ValueError as error:
+            raise ValueError(f"--names: {name} cannot run. {error}") from error
     default = HERE.parent / "scratch" / "smoke" if settings.smoke else HERE / "results"
     return settings, (settings.out or default).absolute()
 

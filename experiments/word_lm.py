@@ -13,7 +13,7 @@ Full run: python -m experiments.word_lm --no-twin --device gpu --dropout 0.2 --r
     model     embedding, two LSTM layers, logits by the transposed embedding and a bias
     training  truncated backpropagation through time in windows of 35 words, the carry handed on; steps down the
               gradient, clipped to a global norm of 0.25, with a momentum of 0.9, their rate falling to nothing by a
-              cosine. Adam does worse in so few updates: it moves a word that has hardly been seen as far as any other
+              cosine. Adam does worse in so few updates (benchmarks/NOTES.md)
 
 Both start from the same weights and read the same windows in the same order. A fixed number of updates is far from full
 training on 2 cores: what is shown is that nothing is lost beside PyTorch, and the speed. The run ends with an error

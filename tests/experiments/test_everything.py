@@ -1,6 +1,6 @@
 """All applications: every one in turn, the table in the README, and refusals."""
 
-import importlib.util
+import importlib
 import json
 import os
 import signal
@@ -137,11 +137,11 @@ def test_what_an_interrupt_has_ended_ends_all(monkeypatch):
     assert call([sys.executable, "-c", "raise SystemExit(3)"]) == 3
 
 
-def test_without_pytorch_no_full_run_begins(capsys, monkeypatch):
-    monkeypatch.setattr(everything, "call", lambda command: pytest.fail("it began"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert main([]) == 2
-    assert "word_lm compares with PyTorch, which is not installed: pip install torch" in capsys.readouterr().err
+def test_without_pytorch_no_full_run_begins(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ValueError, match=r"^--names: word_lm cannot run\. --twin: .*pip install torch"):
+        everything.plan(Settings())
+    everything.plan(Settings(smoke=True))
 
 
 def test_unknown_names_are_refused(capsys):

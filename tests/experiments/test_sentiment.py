@@ -10,7 +10,9 @@ import pytest
 from flax import nnx
 
 from experiments import made_text
+from experiments.everything import HERE
 from experiments.sentiment import Settings, chosen, explain, limited, main, models, scores
+from experiments.sentiment_figure import draw
 from experiments.sentiment_models import Judge, Window
 from experiments.sentiment_text import MEAN, RECURRENT
 from jaxrnn.data import LabelledSentences, Vocabulary, is_present, sentence_polarity
@@ -76,6 +78,16 @@ def test_a_limit_leaves_both_classes_in():
     kept = limited(made_text.opinions(0, 100), 10)
     assert len(kept.tokens) == 10 and np.bincount(kept.labels).tolist() == [5, 5]
     assert limited(kept, None).tokens == limited(kept, 99).tokens == kept.tokens
+
+
+def test_the_picture_shows_sentences_of_the_first_network_that_has_them():
+    kept = json.loads((HERE / "results" / "sentiment" / "results.json").read_text())
+
+    def title(*names):
+        return draw(kept | {"parts": {name: kept["parts"][name] for name in names}}).texts[0].get_text()
+
+    assert title(MEAN, "GRU", "LSTM").endswith("and what moved the GRU")
+    assert title(MEAN) == "Praise or blame: how often told right"
 
 
 @pytest.mark.smoke

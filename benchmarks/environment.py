@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,17 @@ def use_device(device: Device | None) -> None:
         f"--device: there is no {device} that JAX can use here, it has {jax.default_backend()}. Leave the flag "
         f"out, or install JAX for a {device}."
     )
+
+
+@contextlib.contextmanager
+def little_optimisation(wanted: bool = True) -> Iterator[None]:
+    """What is compiled within is hardly optimised: some 10 s less for a training step, but slower when it runs."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", before or wanted)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.command import Failed, check_seed, command, ready_folder
-from benchmarks.environment import Device, use_device
+from benchmarks.environment import Device, little_optimisation, use_device
 from experiments import output
 from experiments.fitting import Fitting, forget, refuse_others
 from experiments.following import display
@@ -125,7 +125,8 @@ class Application:
         if again and not results["parts"]:
             forget(folder)  # a second look computes anew
         about = output.identity(settings, kind, peers)
-        with display(messages) as bar:
+        # A smoke run computes little, and would spend most of its time in the compiler.
+        with display(messages) as bar, little_optimisation(settings.smoke):
             for number, name in enumerate(left, start=1):
                 fitting = Fitting(name, f"{name} ({number} of {len(left)})", settings, about, folder, bar)
                 with fitting.clock() as seconds:

@@ -1,7 +1,7 @@
 """A character language model of Shakespeare: how well it tells the next letter, what it writes, what its gates do.
 
 Command:  python -m experiments.char_lm --out experiments/results/char_lm
-Runtime:  28 minutes on 1 core; --smoke 27 seconds on 2 slow cores
+Runtime:  28 minutes on 1 core; --smoke 21 seconds on 2 slow cores
 Metric:   validation bits per character
 Published: 2.12 bits (1.4697 nats) by nanoGPT's 6-layer transformer of characters on the same split, the best of its
           looks (github.com/karpathy/nanoGPT, README); about 2.23 and 2.24 by a minGRU and a minLSTM (1.548 and 1.555

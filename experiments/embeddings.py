@@ -1,7 +1,7 @@
 """Vectors of words from WikiText-2, by skip-gram and by CBOW: what is near, what is alike, which analogies hold.
 
 Command:  python -m experiments.embeddings --out experiments/results/embeddings
-Runtime:  19 minutes on 1 core; --smoke 25 seconds on 2 slow cores
+Runtime:  19 minutes on 1 core; --smoke 28 seconds on 2 slow cores
 Metric:   share of 100 analogies answered at once, and by how much the cosine of related words exceeds that of others
 Published: none on WikiText-2. No standard set of questions is used either: those asked here, and the pairs, are lists
           written for this, of words that occur at least 20 times (experiments/embeddings_words.py)

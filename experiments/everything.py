@@ -3,7 +3,7 @@
 Command:  python -m experiments.everything            (make results: the full runs, into experiments/results;
                                                        pip install torch, for word_lm)
           python -m experiments.everything --smoke    (make smoke: a quick look at each, into scratch/smoke)
-Runtime:  the sum of theirs, some 4.5 hours; --smoke 6 minutes on 2 slow cores
+Runtime:  the sum of theirs, some 4.5 hours; --smoke 4.5 minutes on 2 slow cores
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """Forecasts of three recorded series: LSTM and GRU beside repeating the last value, the last season, and a window MLP.
 
 Command:  python -m experiments.forecasting --out experiments/results/forecasting
-Runtime:  13 minutes on 1 core; --smoke 34 seconds on 2 slow cores
+Runtime:  13 minutes on 1 core; --smoke 24 seconds on 2 slow cores
 Metric:   mean squared and mean absolute error over all windows, steps of the horizon and columns of the test split,
           standardised by the training split; absolute error in units too where there is one column
 Published: ETTh1, all columns, 24 hours: 0.321 squared and 0.359 absolute by SCINet, read in the table of a

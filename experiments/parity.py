@@ -1,7 +1,7 @@
 """Parity of a sequence: which networks, trained up to 40 steps, still tell it after 400?
 
 Command:  python -m experiments.parity --out experiments/results/parity
-Runtime:  26 minutes on 1 core; --smoke 35 seconds on 2 slow cores
+Runtime:  26 minutes on 1 core; --smoke 25 seconds on 2 slow cores
 Metric:   accuracy at the last step of 400, where guessing gives 0.5; the least over seeds
 Published: none for this setting. A counter of one bit needs a state that a step can negate; a cell that is linear in
           its state with factors between 0 and 1, as the MinGRU, cannot hold one at every length (Grazzi et al., 2024,

@@ -1,7 +1,7 @@
 """Praise or blame? Recurrent and feed-forward networks on sentences of film reviews, and the words that decide.
 
 Command:  python -m experiments.sentiment --out experiments/results/sentiment
-Runtime:  17 minutes on 1 core; --smoke 44 seconds on 2 slow cores
+Runtime:  17 minutes on 1 core; --smoke 29 seconds on 2 slow cores
 Metric:   accuracy on the test split, in percent, mean and spread over seeds; guessing gives 50
 Published: about 76.1 by a convolutional network without pretrained vectors (CNN-rand, recalled), about 77 to 80 by
           LSTMs with them (recalled), above 81 by a convolutional network with them (github.com/yoonkim/CNN_sentence,

@@ -1,7 +1,7 @@
 """Diseases in abstracts, and persons, places and organisations in articles: does a CRF tag better than a softmax?
 
 Command:  python -m experiments.tagging --out experiments/results/tagging
-Runtime:  27 minutes on 1 core; --smoke 43 seconds on 2 slow cores, of Wikigold alone
+Runtime:  27 minutes on 1 core; --smoke 34 seconds on 2 slow cores, of Wikigold alone
 Metric:   F1 of whole entities, type and both ends right, on all sentences of the test split, in percent
 Published: NCBI-disease 85.80 by the same network with a CRF (Lample et al.), 82.62 by Ma & Hovy, 83.92 by LM-LSTM-CRF
           (all in github.com/yuzhimanhua/Multi-BioNER, README): with word vectors of PubMed, where here all is trained

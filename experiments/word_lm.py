@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.word_lm --out experiments/results/word_lm
           (pip install torch 'jaxrnn[applications]'; --no-twin leaves PyTorch out)
-Runtime:  34 minutes on 2 cores; --smoke 17 seconds on 2 slow cores
+Runtime:  34 minutes on 2 cores; --smoke 14 seconds on 2 slow cores
 Metric:   test perplexity, exp of the mean nats a token, over all of the test split; at most 1.02 times PyTorch's
 Published: 101.64 after full training of a tied LSTM of 2 layers of 200 units (GluonNLP's catalogue of models)
 Full run: python -m experiments.word_lm --no-twin --device gpu --dropout 0.2 --rate 2 --updates 120000 --every 3000

@@ -322,6 +322,23 @@ def test_a_gpu_is_asked_for_by_the_names_that_jax_has_for_it(platform, error, mo
         jax.config.update("jax_platforms", before)
 
 
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_little_optimisation_lasts_as_long_as_its_block(before, wanted):
+    def now():
+        return jax.config.read("jax_disable_most_optimizations")
+
+    outside = now()
+    jax.config.update("jax_disable_most_optimizations", before)
+    try:
+        with pytest.raises(RuntimeError, match="^stop$"), environment.little_optimisation(wanted):
+            assert now() == (wanted or before)
+            raise RuntimeError("stop")
+        assert now() == before
+    finally:
+        jax.config.update("jax_disable_most_optimizations", outside)
+
+
 def test_float64_needs_no_setting_outside(tmp_path):
     settings = gradient_norms.Settings(cells=("MinGRU",), lengths=(4,), dtype="float64", out=tmp_path)
     try:

@@ -1,6 +1,5 @@
 """Strict JAX for tests and docstrings alike: 64 bits, no silent promotion, every run the same. Imports no jaxrnn."""
 
-import collections
 import os
 
 import hypothesis
@@ -27,8 +26,7 @@ def _share(text: str) -> tuple[int, int]:
 
 
 def pytest_addoption(parser):
-    words = "of the variants of a test, and of the tests of a file, every Nth, from K on"
-    parser.addoption("--share", type=_share, metavar="K/N", help=words)
+    parser.addoption("--share", type=_share, metavar="K/N", help="of the other tests every Nth, from K on")
     parser.addoption("--smokes", type=_share, metavar="K/N", help="of the smoke runs every Nth, from K on")
 
 
@@ -37,25 +35,18 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With --share at least one variant of each test that has some runs, and of each file one of those without."""
-    groups, smokes = collections.defaultdict(list), []
-    for item in items:
-        test, varies, _ = item.nodeid.partition("[")
-        smoke = item.get_closest_marker("smoke")
-        (smokes if smoke else groups[test if varies else item.path]).append(item)
-    left_out = _left_out(groups.values(), config.getoption("--share"))
-    left_out |= _left_out([smokes], config.getoption("--smokes"))
+    """With --share 0/N to N-1/N every test runs once; the same for --smokes."""
+    smokes = [item for item in items if item.get_closest_marker("smoke")]
+    others = [item for item in items if not item.get_closest_marker("smoke")]
+    left_out = _left_out(others, config.getoption("--share")) | _left_out(smokes, config.getoption("--smokes"))
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
 
 
-def _left_out(groups, share):
-    """Of each group all but every Nth, or all but one where there are fewer."""
-    if share is None:
-        return set()
-    which, of = share
-    parts = ((group, min(of, len(group))) for group in groups if group)
-    return {item for group, count in parts for item in group if item not in group[which % count :: count]}
+def _left_out(items, share):
+    """All but every Nth."""
+    which, of = share or (0, 1)
+    return set(items) - set(items[which::of])
 
 
 @pytest.fixture(scope="module", autouse=True)

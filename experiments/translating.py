@@ -1,4 +1,4 @@
-"""Free translation of many sentences, greedily or by a beam, and BLEU."""
+"""Free translation of many sentences, greedily or by a beam, its BLEU, and what attention looks at."""
 
 import functools
 from typing import Any
@@ -9,6 +9,8 @@ import numpy as np
 from flax import nnx
 from sacrebleu.metrics.bleu import BLEU
 
+from experiments import output
+from experiments.translation_corpus import Corpus
 from jaxrnn.data.vocabulary import BOS, EOS
 from jaxrnn.decoding import beam_search, generate
 from jaxrnn.models import EncoderDecoder
@@ -16,7 +18,7 @@ from jaxrnn.models import EncoderDecoder
 TOGETHER = 50  # sentences that are translated side by side
 
 
-def translate(model: EncoderDecoder, corpus: Any, width: int, longest: int, penalty: float) -> list[list[str]]:
+def translate(model: EncoderDecoder, corpus: Corpus, width: int, longest: int, penalty: float) -> list[list[str]]:
     """The words of each test sentence in the other language, at most half as many again as `longest`, what is read.
 
     A width of 1 is greedy.
@@ -61,3 +63,16 @@ def bleu(told: list[list[str]], references: list[list[str]]) -> float:
     """
     metric = BLEU(tokenize="none", force=True)
     return metric.corpus_score([" ".join(words) for words in told], [[" ".join(words) for words in references]]).score
+
+
+def heat(model: EncoderDecoder, corpus: Corpus, told: list[list[str]], longest: int) -> dict[str, Any]:
+    """What the decoder looked at while it told a test sentence of middling length."""
+    lengths = [len(source) if words else longest + 1 for (source, _), words in zip(corpus.test, told, strict=True)]
+    place = int(np.argmin(np.abs(np.array(lengths) - 12)))
+    source, words = corpus.test[place][0][:longest], told[place]
+    tokens = [
+        vocabulary.encode(sentence)
+        for vocabulary, sentence in zip(corpus.vocabularies, (source, [*words, "<eos>"]), strict=True)
+    ]
+    weights = model.attention_weights(tokens[0], np.array(len(tokens[0])), tokens[1], np.array(len(tokens[1])))
+    return {"source": source, "told": [*words, "<eos>"], "weights": output.plain(np.asarray(weights))}

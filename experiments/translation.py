@@ -26,7 +26,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also runs as a script
 
@@ -41,10 +41,11 @@ from experiments import made, output
 from experiments.application import Application, Common
 from experiments.checks import check_choices, check_limits, check_positive, check_rate
 from experiments.fitting import Fitting, mean_loss, parameters, perplexity
-from experiments.translating import bleu, translate
+from experiments.translating import bleu, heat, translate
+from experiments.translation_corpus import Corpus, corpus_of
 from experiments.translation_figure import BEAM, GREEDY, MULTI30K, TATOEBA, WITHOUT, draw, rows, to_markdown
 from jaxrnn import LSTM
-from jaxrnn.data import ParallelText, Vocabulary, multi30k, tatoeba, tokenize
+from jaxrnn.data import multi30k, tatoeba
 from jaxrnn.data.vocabulary import BOS
 from jaxrnn.models import (
     Bahdanau,
@@ -67,7 +68,6 @@ FILES = {
     ),
     TATOEBA: ("tatoeba-fra-eng/fra-eng.zip",),
 }
-Pairs = list[tuple[list[str], list[str]]]
 SPLITS = "train", "validation", "test"
 
 
@@ -105,15 +105,6 @@ class Settings(Common):
     """Pairs of each split that are used. Default: all."""
 
 
-class Corpus(NamedTuple):
-    """Pairs of sentences in numbers, by split, and the words of the test split."""
-
-    vocabularies: tuple[Vocabulary, Vocabulary]
-    train: ParallelText
-    validation: ParallelText
-    test: Pairs
-
-
 def check(settings: Settings) -> None:
     """Raises ValueError where a setting cannot be used."""
     check_at_least(settings, 1, "embedding_size", "batch", "epochs", "longest", "beam", "buckets")
@@ -139,31 +130,6 @@ def read(settings: Settings) -> dict[str, list[list[tuple[str, str]]]]:
     return {name: [readers[name](split) for split in SPLITS] for name in settings.corpora}
 
 
-def corpus_of(settings: Settings, splits: list[list[tuple[str, str]]]) -> Corpus:
-    """Sentences in words, and those of training and validation in numbers."""
-    words: list[Pairs] = [[(tokenize(a), tokenize(b)) for a, b in split[: settings.limit]] for split in splits]
-    held_out = {tuple(source) for split in words[1:] for source, _ in split}
-    words[0] = [pair for pair in words[0] if tuple(pair[0]) not in held_out]
-    sides = [[pair[side] for pair in words[0]] for side in (0, 1)]
-    first, second = (Vocabulary.of(side, least=2) for side in sides)
-    key = jax.random.key(settings.seed)
-    sources = [_numbers(settings, first, second, split, key if n == 0 else None) for n, split in enumerate(words[:2])]
-    if settings.beam > second.size:
-        raise ValueError(
-            f"--beam: must not exceed the vocabulary of {second.size} words, got {settings.beam}. Give a smaller one."
-        )
-    return Corpus((first, second), *sources, test=words[2])
-
-
-def _numbers(settings: Settings, first: Vocabulary, second: Vocabulary, pairs: Pairs, key) -> ParallelText:
-    fitting = [pair for pair in pairs if max(map(len, pair)) <= settings.longest]
-    if not fitting:
-        raise ValueError(f"--longest: no pair has so few words, {settings.longest}. Give a larger number.")
-    sources = [first.encode(a) for a, _ in fitting]
-    targets = [second.encode([*b, "<eos>"]) for _, b in fitting]
-    return ParallelText(sources, targets, settings.batch, key, settings.buckets)
-
-
 def model_of(settings: Settings, corpus: Corpus, attention: str) -> EncoderDecoder:
     """The network at its start."""
     rngs, half = nnx.Rngs(settings.seed), settings.hidden_size // 2
@@ -180,9 +146,14 @@ def model_of(settings: Settings, corpus: Corpus, attention: str) -> EncoderDecod
 
 def runs(settings: Settings, data: dict[str, list]) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
     """The first corpus with every attention, the others with the last."""
-    found = {}
+    found, key = {}, jax.random.key(settings.seed)
     for place, corpus_name in enumerate(settings.corpora):
-        corpus = corpus_of(settings, data[corpus_name])
+        corpus = corpus_of(data[corpus_name], settings.limit, settings.longest, settings.batch, settings.buckets, key)
+        words = corpus.vocabularies[1].size
+        if settings.beam > words:
+            raise ValueError(
+                f"--beam: must not exceed the vocabulary of {words} words, got {settings.beam}. Give a smaller one."
+            )
         for attention in settings.attentions if place == 0 else settings.attentions[-1:]:
             name = f"{corpus_name}, {WITHOUT if attention == 'none' else attention}"
             found[name] = functools.partial(train, settings, corpus, attention, settings.epochs[min(place, 1)])
@@ -239,19 +210,6 @@ def train(settings: Settings, corpus: Corpus, attention: str, epochs: int, fitti
         ],
         "attention": heat(model, corpus, told[BEAM], settings.longest) if attention != "none" else None,
     }
-
-
-def heat(model: EncoderDecoder, corpus: Corpus, told: list[list[str]], longest: int) -> dict[str, Any]:
-    """What the decoder looked at while it told a test sentence of middling length."""
-    lengths = [len(source) if words else longest + 1 for (source, _), words in zip(corpus.test, told, strict=True)]
-    place = int(np.argmin(np.abs(np.array(lengths) - 12)))
-    source, words = corpus.test[place][0][:longest], told[place]
-    tokens = [
-        vocabulary.encode(sentence)
-        for vocabulary, sentence in zip(corpus.vocabularies, (source, [*words, "<eos>"]), strict=True)
-    ]
-    weights = model.attention_weights(tokens[0], np.array(len(tokens[0])), tokens[1], np.array(len(tokens[1])))
-    return {"source": source, "told": [*words, "<eos>"], "weights": output.plain(np.asarray(weights))}
 
 
 APPLICATION = Application(

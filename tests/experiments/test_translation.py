@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 
 from experiments import made
-from experiments.translating import bleu, translate
-from experiments.translation import MULTI30K, TATOEBA, Settings, corpus_of, heat, main, model_of, runs, train
+from experiments.translating import bleu, heat, translate
+from experiments.translation import MULTI30K, TATOEBA, Settings, main, model_of, runs, train
+from experiments.translation_corpus import Corpus, corpus_of
 from jaxrnn.data.vocabulary import BOS, EOS
 
 SMALL = Settings(hidden_size=8, embedding_size=5, batch=8, longest=9, beam=3, buckets=2, dropout=0.0)
 
 
+def read(splits) -> Corpus:
+    return corpus_of(splits, SMALL.limit, SMALL.longest, SMALL.batch, SMALL.buckets, jax.random.key(SMALL.seed))
+
+
 @pytest.fixture(scope="module")
 def corpus():
-    return corpus_of(SMALL, made.sentence_pairs(3))
+    return read(made.sentence_pairs(3))
 
 
 def test_bleu_is_that_of_the_paper_by_hand():
@@ -70,7 +75,7 @@ def test_the_beam_tells_sentences_more_likely_than_the_greedy_ones(corpus):
 
 def test_a_source_of_the_test_is_not_trained_on():
     train = [("a b", "a b"), ("b a", "b b"), ("b b", "a a"), ("a a", "a b")]
-    corpus = corpus_of(SMALL, [train, [("b a", "a a")], [("A B", "b b")]])
+    corpus = read([train, [("b a", "a a")], [("A B", "b b")]])
     kept = [corpus.train.at(position) for position in range(len(corpus.train))]
     assert sum((batch.source_lengths > 0).sum() for batch in kept) == 2
 
@@ -78,7 +83,7 @@ def test_a_source_of_the_test_is_not_trained_on():
 def test_pairs_beyond_the_limit_are_left_out_of_training_and_read_in_part_in_the_test():
     short, other, long = ("a b", "a b"), ("b a", "a b"), ("b " * 12, "a b")
     longer = ("a " * 12, "a b")
-    corpus = corpus_of(SMALL, [[short, short, longer], [other, long], [long, other]])
+    corpus = read([[short, short, longer], [other, long], [long, other]])
     assert max(corpus.train.at(position).source_lengths.max() for position in range(len(corpus.train))) == 2
     assert len(corpus.test) == 2
     model = model_of(SMALL, corpus, "general")
@@ -163,8 +168,8 @@ def test_the_first_corpus_is_translated_with_every_attention_and_the_others_with
 def test_what_does_not_fit_the_corpus_is_told():
     pairs = made.sentence_pairs(0)
     with pytest.raises(ValueError, match="--beam: must not exceed the vocabulary of .. words, got 500"):
-        corpus_of(Settings(beam=500), pairs)
+        runs(dataclasses.replace(SMALL, beam=500), {MULTI30K: pairs, TATOEBA: pairs})
     with pytest.raises(ValueError, match="--longest: no pair has so few words, 1"):
-        corpus_of(Settings(longest=1), pairs)
+        runs(dataclasses.replace(SMALL, longest=1), {MULTI30K: pairs, TATOEBA: pairs})
     with pytest.raises(ValueError, match="must have a token, and none that is empty"):
-        corpus_of(SMALL, [[*pairs[0], (" ", "be")], *pairs[1:]])
+        read([[*pairs[0], (" ", "be")], *pairs[1:]])

@@ -1,6 +1,7 @@
 """Strict JAX for tests and docstrings alike: 64 bits, no silent promotion, every run the same. Imports no jaxrnn."""
 
 import os
+import zlib
 
 import hypothesis
 import jax
@@ -26,8 +27,9 @@ def _share(text: str) -> tuple[int, int]:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--share", type=_share, metavar="K/N", help="of the other tests every Nth, from K on")
-    parser.addoption("--smokes", type=_share, metavar="K/N", help="of the smoke runs every Nth, from K on")
+    words = "the Kth of N parts of {}, drawn by name"
+    parser.addoption("--share", type=_share, metavar="K/N", help=words.format("the tests that are no smoke runs"))
+    parser.addoption("--smokes", type=_share, metavar="K/N", help=words.format("the smoke runs of applications"))
 
 
 def pytest_configure(config):
@@ -35,18 +37,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With --share 0/N to N-1/N every test runs once; the same for --smokes."""
-    smokes = [item for item in items if item.get_closest_marker("smoke")]
-    others = [item for item in items if not item.get_closest_marker("smoke")]
-    left_out = _left_out(others, config.getoption("--share")) | _left_out(smokes, config.getoption("--smokes"))
-    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-    items[:] = [item for item in items if item not in left_out]
+    """From 0/N to N-1/N every test runs once. By place in the list a share would hold one test of all cells alike."""
 
+    def runs(item):
+        which, of = config.getoption("--smokes" if item.get_closest_marker("smoke") else "--share") or (0, 1)
+        return zlib.crc32(item.nodeid.encode()) % of == which
 
-def _left_out(items, share):
-    """All but every Nth."""
-    which, of = share or (0, 1)
-    return set(items) - set(items[which::of])
+    config.hook.pytest_deselected(items=[item for item in items if not runs(item)])
+    items[:] = [item for item in items if runs(item)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -147,8 +147,9 @@ def model_of(settings: Settings, corpus: Corpus, attention: str) -> EncoderDecod
 def runs(settings: Settings, data: dict[str, list]) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
     """The first corpus with every attention, the others with the last."""
     found, key = {}, jax.random.key(settings.seed)
+    how = {name: getattr(settings, name) for name in ("limit", "longest", "batch", "buckets")}
     for place, corpus_name in enumerate(settings.corpora):
-        corpus = corpus_of(data[corpus_name], settings.limit, settings.longest, settings.batch, settings.buckets, key)
+        corpus = corpus_of(data[corpus_name], key, **how)
         words = corpus.vocabularies[1].size
         if settings.beam > words:
             raise ValueError(

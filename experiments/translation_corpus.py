@@ -18,7 +18,7 @@ class Corpus(NamedTuple):
 
 
 def corpus_of(
-    splits: Sequence[Sequence[tuple[str, str]]], limit: int | None, longest: int, batch: int, buckets: int, key
+    splits: Sequence[Sequence[tuple[str, str]]], key, *, limit: int | None, longest: int, batch: int, buckets: int
 ) -> Corpus:
     """Sentences of training, validation and test in words, and those of the first two in numbers.
 
@@ -30,12 +30,12 @@ def corpus_of(
     words[0] = [pair for pair in words[0] if tuple(pair[0]) not in held_out]
     first, second = (Vocabulary.of([pair[side] for pair in words[0]], least=2) for side in (0, 1))
 
-    def numbers(pairs: Pairs, key) -> ParallelText:
+    def numbers(pairs: Pairs, order) -> ParallelText:
         fitting = [pair for pair in pairs if max(map(len, pair)) <= longest]
         if not fitting:
             raise ValueError(f"--longest: no pair has so few words, {longest}. Give a larger number.")
         sources = [first.encode(a) for a, _ in fitting]
         targets = [second.encode([*b, "<eos>"]) for _, b in fitting]
-        return ParallelText(sources, targets, batch, key, buckets)
+        return ParallelText(sources, targets, batch, order, buckets)
 
     return Corpus((first, second), numbers(words[0], key), numbers(words[1], None), words[2])

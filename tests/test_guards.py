@@ -5,6 +5,8 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
@@ -170,3 +172,31 @@ def test_every_cell_says_its_equations_shapes_and_errors(cell):
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_files_stay_small(module):
     assert len(MODULES[module].read_text().splitlines()) < 600
+
+
+def test_shares_hold_every_test_once_and_differ_from_cell_to_cell(request):
+    plugin = request.config.pluginmanager.get_plugin(str(ROOT.parent / "conftest.py"))
+
+    class Item(NamedTuple):
+        nodeid: str
+        smoke: bool
+
+        def get_closest_marker(self, name):
+            return self.smoke or None
+
+    def chosen(share, smokes):
+        items = [Item(f"test_{test}[{cell}]", test == 19) for cell in range(19) for test in range(20)]
+        asked = {"--share": share, "--smokes": smokes}
+        hook = SimpleNamespace(pytest_deselected=lambda items: None)
+        plugin.pytest_collection_modifyitems(SimpleNamespace(getoption=asked.get, hook=hook), items)
+        return items
+
+    everything = chosen(None, None)
+    assert len(everything) == 19 * 20
+    shares = [chosen((which, 5), None) for which in range(5)]
+    for share in shares:
+        cells = [sum(item.nodeid.startswith(f"test_{test}[") for item in share) for test in range(19)]
+        assert max(cells) < 12 and cells.count(0) <= 2
+    for smoke, parts in ((False, shares), (True, [chosen(None, (which, 3)) for which in range(3)])):
+        found = sorted(item for part in parts for item in part if item.smoke == smoke)
+        assert found == sorted(item for item in everything if item.smoke == smoke)

@@ -1,5 +1,6 @@
 """The shell of the applications: resuming to the same bits, the best parameters, made data, refusals, TensorBoard."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -309,6 +310,19 @@ def test_a_smoke_run_takes_made_data_where_there_are_no_real_ones(tmp_path, monk
     assert results_in(tmp_path / "real")["data"] == "real"
     assert made_of(Stop()).main(["--smoke", "--out", str(tmp_path / "drawn")]) == 0
     assert results_in(tmp_path / "drawn")["data"] == "drawn"
+
+
+def test_only_a_smoke_run_is_compiled_with_little_optimisation(tmp_path, monkeypatch):
+    asked = []
+
+    def little_optimisation(wanted):
+        asked.append(wanted)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(application, "little_optimisation", little_optimisation)
+    for arguments in ([], ["--smoke"]):
+        assert made_of(Stop()).main([*arguments, "--out", str(tmp_path / str(len(arguments)))]) == 0
+    assert asked == [False, True]
 
 
 def make(folder):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from experiments import made
 from experiments.translating import bleu, heat, translate
-from experiments.translation import MULTI30K, TATOEBA, Settings, main, model_of, runs, train
+from experiments.translation import APPLICATION, MULTI30K, TATOEBA, Settings, main, model_of, runs, train
 from experiments.translation_corpus import Corpus, corpus_of
 from jaxrnn.data.vocabulary import BOS, EOS
 
@@ -18,7 +19,7 @@ SMALL = Settings(hidden_size=8, embedding_size=5, batch=8, longest=9, beam=3, bu
 
 
 def read(splits) -> Corpus:
-    return corpus_of(splits, SMALL.limit, SMALL.longest, SMALL.batch, SMALL.buckets, jax.random.key(SMALL.seed))
+    return corpus_of(splits, jax.random.key(0), limit=None, longest=SMALL.longest, batch=8, buckets=2)
 
 
 @pytest.fixture(scope="module")
@@ -165,11 +166,21 @@ def test_the_first_corpus_is_translated_with_every_attention_and_the_others_with
     assert list(found) == [f"{MULTI30K}, dot", f"{MULTI30K}, no attention", f"{TATOEBA}, no attention"]
 
 
-def test_what_does_not_fit_the_corpus_is_told():
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--beam", "500"], r"--beam: must not exceed the vocabulary of \d+ words, got 500"),
+        (["--longest", "1"], "--longest: no pair has so few words, 1"),
+    ],
+)
+def test_what_does_not_fit_the_corpus_writes_nothing(tmp_path, capsys, arguments, message):
+    application = dataclasses.replace(APPLICATION, files=lambda settings: (), read=APPLICATION.make)
+    assert application.main([*arguments, "--out", str(tmp_path / "new")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_sentence_without_words_is_refused():
     pairs = made.sentence_pairs(0)
-    with pytest.raises(ValueError, match="--beam: must not exceed the vocabulary of .. words, got 500"):
-        runs(dataclasses.replace(SMALL, beam=500), {MULTI30K: pairs, TATOEBA: pairs})
-    with pytest.raises(ValueError, match="--longest: no pair has so few words, 1"):
-        runs(dataclasses.replace(SMALL, longest=1), {MULTI30K: pairs, TATOEBA: pairs})
     with pytest.raises(ValueError, match="must have a token, and none that is empty"):
         read([[*pairs[0], (" ", "be")], *pairs[1:]])

@@ -40,7 +40,7 @@ def use_device(device: Device | None) -> None:
 
 
 @contextlib.contextmanager
-def little_optimisation(wanted: bool = True) -> Iterator[None]:
+def little_optimisation(wanted: bool) -> Iterator[None]:
     """What is compiled within is hardly optimised: sooner ready, and slower when it runs (see benchmarks/NOTES.md)."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", before or wanted)

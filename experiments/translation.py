@@ -147,9 +147,11 @@ def model_of(settings: Settings, corpus: Corpus, attention: str) -> EncoderDecod
 def runs(settings: Settings, data: dict[str, list]) -> dict[str, Callable[[Fitting], dict[str, Any]]]:
     """The first corpus with every attention, the others with the last."""
     found, key = {}, jax.random.key(settings.seed)
-    how = {name: getattr(settings, name) for name in ("limit", "longest", "batch", "buckets")}
     for place, corpus_name in enumerate(settings.corpora):
-        corpus = corpus_of(data[corpus_name], key, **how)
+        corpus = corpus_of(
+            data[corpus_name], key, limit=settings.limit, longest=settings.longest, batch=settings.batch,
+            buckets=settings.buckets,
+        )  # fmt: skip
         words = corpus.vocabularies[1].size
         if settings.beam > words:
             raise ValueError(
